@@ -1,0 +1,82 @@
+"""What a metric is: the Protocols, and what a metric sees and says. One file per family of metrics lies beside this one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+
+from benchmark.model import Kind
+from benchmark.records import Case, Prediction
+
+if TYPE_CHECKING:
+    from benchmark.media import Clip
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number that a metric gives: its name, which direction is better, its range and unit.
+
+    `needs` names what each case must have for it: input roles ("image", "reference") or fields ("fields.move").
+    """
+
+    name: str
+    direction: Literal["higher", "lower", "neither"]
+    low: float | None = None
+    high: float | None = None
+    unit: str = ""
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A value with what is worth keeping beside it (numbers and text only)."""
+
+    value: float
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Item:
+    """One prediction to score: the case, its record, and its output decoded at most once for all metrics of a pass."""
+
+    case: Case
+    prediction: Prediction
+    clip: Clip
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """Scores predictions one by one (in batches of `batch_size`).
+
+    `version` is raised whenever the same arguments give other values: it is part of every score's fingerprint.
+    `accepts` names the kinds of output it can score. `measures` lists the numbers it gives, given its arguments.
+    """
+
+    version: ClassVar[str]
+    accepts: ClassVar[tuple[Kind, ...]]
+    batch_size: int
+
+    @property
+    def measures(self) -> tuple[Measure, ...]: ...
+
+    def load(self, device: str) -> None: ...
+
+    def score(self, items: Sequence[Item]) -> Sequence[Mapping[str, float | Measured]]:
+        """Return a value per measure for each item, in order. An exception fails the item's measures, never others'."""
+        ...
+
+
+@runtime_checkable
+class SetMetric(Protocol):
+    """Scores all predictions of a run at once, such as FID. Its records say how many predictions it used."""
+
+    version: ClassVar[str]
+    accepts: ClassVar[tuple[Kind, ...]]
+
+    @property
+    def measures(self) -> tuple[Measure, ...]: ...
+
+    def load(self, device: str) -> None: ...
+
+    def score_set(self, items: Iterable[Item]) -> Mapping[str, float | Measured]: ...
