@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 
 from benchmark.errors import Problem
-from benchmark.records import Case
+from benchmark.records import Case, Key
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,6 +28,10 @@ class Request:
     negative_prompt: str
     seed: int
     _images: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+
+    @property
+    def key(self) -> Key:
+        return Key(self.case.id, self.sample)
 
     def image(self, role: str = "image") -> np.ndarray:
         """Return the case's input picture as (H, W, 3) uint8 RGB, decoded once (and, where possible, ahead of time)."""

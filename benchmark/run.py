@@ -1,0 +1,83 @@
+"""The story of a run, from its plan to its report; resuming it tells the same story and skips what is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from benchmark import merge
+from benchmark.config import Frozen
+from benchmark.errors import EXIT_INCOMPLETE, EXIT_OK
+from benchmark.journal import Journal, Watcher
+from benchmark.report.summary import Summary, encode_summary, summarise
+from benchmark.report.timing import stage_seconds
+from benchmark.store import Store
+
+Drainer = Callable[[Store, Frozen, str, Journal], list[str]]
+
+
+@dataclass
+class Outcome:
+    """How a run ended: its summary, and in words what it lacks and how workers died."""
+
+    store: Store
+    frozen: Frozen
+    summary: Summary
+    worker_ends: list[str] = field(default_factory=list)
+
+    @property
+    def lacking(self) -> list[str]:
+        """What the chosen stages had to do and could not, in words."""
+        made, stages, lacking = self.summary.predictions, self.frozen.stages, []
+        if "infer" in stages and made.ok < made.expected:
+            lacking.append(f"{made.expected - made.ok} of {made.expected} predictions")
+        if "eval" in stages:
+            for name, metric in self.summary.metrics.items():
+                if metric.scored < metric.expected:
+                    lacking.append(f"{metric.expected - metric.scored} of {metric.expected} scores of {name}")
+        return lacking
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_INCOMPLETE if self.lacking else EXIT_OK
+
+
+def run(store: Store, frozen: Frozen, drain: Drainer) -> Outcome:
+    """Do the chosen stages, `drain` being how workers are started here. Raises Interrupted; nothing recorded is lost."""
+    ends: list[str] = []
+    driver = store.open_journal(role="driver", stage="driver", worker="driver", config=frozen.digest)
+    driver.keep_alive(frozen.compute.lease_s)
+    try:
+        for stage in frozen.stages:
+            if stage in ("infer", "eval"):
+                ends += drain(store, frozen, stage, driver)
+        summary = summarise_run(store, frozen)
+    finally:
+        driver.end("done")
+    return Outcome(store, frozen, summary, ends)
+
+
+def summarise_run(store: Store, frozen: Frozen) -> Summary:
+    """Merge the journals, and write and return the summary of what is recorded."""
+    store.sweep_temporaries(Watcher(store.journals, frozen.compute.lease_s).death)
+    merged = merge.merge_predictions(store, frozen.model_name)
+    made = {key: r for key, r in merged.items() if r.fingerprint == frozen.prediction.fingerprint}
+    valid = set(frozen.score_fingerprints.values())
+    scores = [s for s in merge.merge_scores(store, frozen.model_name, made) if s.fingerprint in valid]
+    summary = summarise(
+        [(case.id, case.category) for case in store.cases()],
+        made.values(),
+        scores,
+        {} if frozen.mode == "infer" else frozen.measures,
+        frozen.samples,
+        frozen.seed,
+        set_metrics=[
+            f"{option}/{measure.name}"
+            for option, plan in frozen.metrics.items()
+            if plan.scope == "set"
+            for measure in plan.measures
+        ],
+        stages_s={stage: stage_seconds(store, stage) for stage in ("infer", "eval")},
+    )
+    store.write(store.summary_file(frozen.model_name), encode_summary(summary))
+    return summary

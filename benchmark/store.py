@@ -1,0 +1,210 @@
+"""The run folder: where everything lies, and the only code that writes there.
+
+A file appears whole or not at all: temporary name in the same folder, fsync, os.replace. Records are appended to journals
+and merged into one file per kind by a pure function, so a crash at any moment loses nothing that was recorded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+
+import msgspec
+
+from benchmark.errors import DiskFull, Problem, UserError
+from benchmark.journal import Journal
+from benchmark.media import file_digest
+from benchmark.records import Case, digest
+
+MOST_NAME_BYTES = 200
+
+
+def unsafe(name: str) -> str:
+    """Return why the name can't be a file's name inside a run folder, or "" when it can."""
+    if not name:
+        return "is empty"
+    if any(part in ("", ".", "..") for part in name.split("/")) or name.startswith("/"):
+        return "would leave the run folder"
+    if any(ord(character) < 32 or character in '\\"' for character in name):
+        return "holds a control character, a backslash or a double quote"
+    if name.startswith(".") or "/." in name:
+        return "opens with a dot"
+    if any(len(part.encode()) > MOST_NAME_BYTES for part in name.split("/")):
+        return f"is longer than {MOST_NAME_BYTES} bytes"
+    return ""
+
+
+def code_digest() -> str:
+    """Return a digest of this package's Python files, so that records tell which code made them."""
+    root = Path(__file__).parent
+    return digest({str(path.relative_to(root)): path.read_text() for path in sorted(root.rglob("*.py"))}, 12)
+
+
+class CaseFile:
+    """The cases of a run, in the order in which they are handed out; decoded only when asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self._lines = path.read_bytes().splitlines()
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    @cached_property
+    def _decoder(self) -> msgspec.json.Decoder[Case]:
+        return msgspec.json.Decoder(Case)
+
+    def __getitem__(self, index: int) -> Case:
+        return self._decoder.decode(self._lines[index])
+
+    def __iter__(self) -> Iterator[Case]:
+        return (self[index] for index in range(len(self)))
+
+
+class Store:
+    """One run folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.configs = folder / "configs"
+        self.journals = folder / ".work" / "journals"
+        self.cases_file = folder / "cases.jsonl"
+
+    @property
+    def is_run(self) -> bool:
+        return self.cases_file.is_file() and (self.configs / "config.yaml").is_file()
+
+    def cases(self) -> CaseFile:
+        return CaseFile(self.cases_file)
+
+    def merged(self, stage: str, model: str) -> Path:
+        """Return the file of a stage's merged records."""
+        kind, name = ("predictions", "predictions.jsonl") if stage == "infer" else ("results", "scores.jsonl")
+        return self.folder / kind / model / name
+
+    def summary_file(self, model: str) -> Path:
+        return self.folder / "results" / model / "summary.json"
+
+    def log_file(self, stage: str, worker: str) -> Path:
+        """Return a worker's log, its folder made."""
+        path = self.folder / "logs" / stage / f"{worker}.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    @property
+    def run_log(self) -> Path:
+        path = self.folder / "logs" / "run.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def claims(self, stage: str, pass_key: str) -> Path:
+        return self.folder / ".work" / stage / pass_key
+
+    def media_base(self, model: str, case: Case, sample: int, samples: int) -> Path:
+        """Return the path, without suffix, at which a prediction's files lie."""
+        base = self.folder / "predictions" / model / case.category / case.id
+        return base / str(sample) if samples > 1 else base
+
+    def open_journal(self, *, role: str, stage: str, worker: str, config: str) -> Journal:
+        self.journals.mkdir(parents=True, exist_ok=True)
+        return Journal(
+            self.journals, role=role, stage=stage, worker=worker, code=code_digest(), config=config
+        )
+
+    def stage_journals(self, stage: str) -> list[Path]:
+        return sorted(self.journals.glob(f"{stage}-*.jsonl"))
+
+    @contextlib.contextmanager
+    def replacing(self, path: Path, token: str = "") -> Iterator[Path]:
+        """Yield a temporary path beside `path`; on leaving without an error it becomes `path`, whole and on the disk."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.parent / f".{token or secrets.token_hex(6)}.{secrets.token_hex(4)}.tmp"
+        try:
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException as error:
+            temporary.unlink(missing_ok=True)
+            if is_disk_full(error):
+                raise DiskFull(f"no space left for {path}") from error
+            raise
+
+    def write(self, path: Path, data: bytes | str | Iterable[bytes]) -> None:
+        """Write a small file, or a stream of lines, whole or not at all."""
+        with self.replacing(path) as temporary, temporary.open("wb") as file:
+            if isinstance(data, (str, bytes)):
+                data = [data.encode() if isinstance(data, str) else data]
+            for piece in data:
+                file.write(piece)
+
+    def sweep_temporaries(self, is_dead: Callable[[str], object]) -> None:
+        """Remove what writers left half-written whose journals `is_dead` says are dead."""
+        for path in (self.folder / "predictions").rglob(".*.tmp"):
+            writer = path.name[1:].split(".")[0]
+            if is_dead(f"{writer}.jsonl"):
+                path.unlink(missing_ok=True)
+
+
+def prediction_digest(files: Mapping[str, Path], text: str | None = None) -> str:
+    """Return the sha256 of a prediction: that of its one file or its text, else of the list of its files' sha256."""
+    if not files:
+        return hashlib.sha256((text or "").encode()).hexdigest()
+    if len(files) == 1 and (only := next(iter(files.values()))).is_file():
+        return file_digest(only)
+    parts = []
+    for role, path in sorted(files.items()):
+        members = sorted(path.iterdir()) if path.is_dir() else [path]
+        parts += [[role, member.name, file_digest(member)] for member in members if member.name[0] != "."]
+    return digest(parts, 64)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Return whether the error, or what caused it, is a full disk or an exhausted quota."""
+    while error is not None:
+        if isinstance(error, DiskFull) or (
+            isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        ):
+            return True
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    return False
+
+
+def reserve(parent: Path, stamp: str) -> Path:
+    """Make and return `parent/stamp`, or `_2`, `_3` ... if it is taken: nobody else has it."""
+    parent.mkdir(parents=True, exist_ok=True)
+    n = 1
+    while True:
+        folder = parent / (stamp if n == 1 else f"{stamp}_{n}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            n += 1
+            continue
+        return folder
+
+
+def point_latest(folder: Path) -> None:
+    """Let `latest` beside the folder point to it (skipped where the file system has no links)."""
+    temporary = folder.parent / f".latest.{secrets.token_hex(4)}"
+    with contextlib.suppress(OSError, NotImplementedError):
+        temporary.symlink_to(folder.name)
+        temporary.replace(folder.parent / "latest")
+
+
+def open_run(folder: Path) -> Store:
+    """Return the store of an existing run; raise UserError if the folder is none."""
+    store = Store(folder)
+    if not store.is_run:
+        what = (
+            "no such folder"
+            if not folder.exists()
+            else "is no run folder (cases.jsonl or configs/ is missing)"
+        )
+        raise UserError(Problem(str(folder), what, fix="name a folder below outputs/, or a run by its name"))
+    return store
