@@ -61,11 +61,7 @@ def resolve(target: str, where: str, plugins: Sequence[str]) -> tuple[type | Non
         return None, [Problem(where, f"can't be imported: {error}", target)]
     cls = getattr(module, name, None)
     if not inspect.isclass(cls) or cls.__module__.split(".")[0] not in allowed:
-        own = [
-            key
-            for key, value in vars(module).items()
-            if inspect.isclass(value) and value.__module__ == module_name
-        ]
+        own = [key for key, value in vars(module).items() if inspect.isclass(value) and value.__module__ == module_name]
         return None, [Problem(where, "names no class of that module", target, some(own), closest(name, own))]
     return cls, []
 
@@ -94,9 +90,7 @@ def bind(
             problems.append(Problem(f"{prefix}{name}", _lower_first(str(error)), repr(value)))
     for name in names:
         if name not in arguments and parameters[name].default is inspect.Parameter.empty:
-            problems.append(
-                Problem(f"{prefix}{name}", "is required and not given", fix=f"set {prefix}{name}=...")
-            )
+            problems.append(Problem(f"{prefix}{name}", "is required and not given", fix=f"set {prefix}{name}=..."))
     return bound, problems
 
 
@@ -114,9 +108,7 @@ def _annotated(function: Callable[..., Any]) -> Any:
 
 
 def _missing(component: object, protocol: type) -> list[str]:
-    members = {
-        name for name in (*vars(protocol), *getattr(protocol, "__annotations__", {})) if name[0] != "_"
-    }
+    members = {name for name in (*vars(protocol), *getattr(protocol, "__annotations__", {})) if name[0] != "_"}
     return sorted(name for name in members if not hasattr(component, name))
 
 

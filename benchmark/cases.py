@@ -64,9 +64,7 @@ def choose(
                 what = "id" if why else "category"
                 given = case.id if why else case.category
                 fix = "ids name files: use letters, digits, -, _ and spaces"
-                problems.append(
-                    Problem("dataset", f"case {what} {why or why_category}", repr(given), fix=fix)
-                )
+                problems.append(Problem("dataset", f"case {what} {why or why_category}", repr(given), fix=fix))
             everything.ids.append(case.id)
             everything.categories.append(case.category)
             everything.costs.append(case.cost)
@@ -118,8 +116,12 @@ def spread(chosen: Sequence[int], categories: Sequence[str], limit: int | None) 
 def _pick(table: CaseTable, chosen: Sequence[int]) -> CaseTable:
     if len(chosen) == len(table.ids):
         return table
-    columns = ("lines", "ids", "categories", "costs")
-    return CaseTable(**{name: [getattr(table, name)[index] for index in chosen] for name in columns})
+    return CaseTable(
+        lines=[table.lines[index] for index in chosen],
+        ids=[table.ids[index] for index in chosen],
+        categories=[table.categories[index] for index in chosen],
+        costs=[table.costs[index] for index in chosen],
+    )
 
 
 def inspect(table: CaseTable, needs: Mapping[str, Sequence[str]], prompts: Prompts | None) -> list[Problem]:

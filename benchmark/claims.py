@@ -76,7 +76,7 @@ class Claims:
 
     def is_mine(self, chunk: Chunk) -> bool:
         """Return whether nobody took the chunk over: asked before each record, since a sleeper may wake up late."""
-        return not os.path.lexists(f"{self._prefix}{chunk.index}.{chunk.owner + 1}")  # noqa: PTH110 (hot path)
+        return not os.path.lexists(f"{self._prefix}{chunk.index}.{chunk.owner + 1}")
 
     def done(self, chunk: Chunk) -> None:
         """Note that each case of the chunk has a record; told to others once the journal is on the disk."""
@@ -104,7 +104,7 @@ class Claims:
         return Chunk(index, owner, first, min(first + self.size, self.n), former)
 
     def _is_done(self, index: int) -> bool:
-        return os.path.lexists(f"{self._prefix}{index}.done")  # noqa: PTH110
+        return os.path.lexists(f"{self._prefix}{index}.done")
 
     def _create(self, index: int, owner: int) -> bool:
         try:
@@ -128,7 +128,7 @@ class Claims:
             del self._contested[index]
             return None
         owner = self._contested[index]
-        while os.path.lexists(f"{self._prefix}{index}.{owner + 1}"):  # noqa: PTH110
+        while os.path.lexists(f"{self._prefix}{index}.{owner + 1}"):
             owner += 1
         self._contested[index] = owner
         claim = Path(f"{self._prefix}{index}.{owner}")

@@ -73,16 +73,10 @@ def _refuse_strange_words(arguments: Sequence[str]) -> None:
         "-i",
     }
     for before, word in zip(["", *arguments], arguments, strict=False):
-        if (
-            word[0:1] in "-~"
-            or "=" in word
-            or before in takes_value | {"--cfg", "-c", "--shell-completion", "-sc"}
-        ):
+        if word[0:1] in "-~" or "=" in word or before in takes_value | {"--cfg", "-c", "--shell-completion", "-sc"}:
             continue
         names = [*commands.COMMANDS]
-        problem = Problem(
-            word, "is neither a command nor key=value", word, ", ".join(names), closest(word, names)
-        )
+        problem = Problem(word, "is neither a command nor key=value", word, ", ".join(names), closest(word, names))
         raise UserError(problem)
 
 
@@ -91,10 +85,7 @@ def _compose_and_run(arguments: list[str]) -> int:
 
     multirun = any(word in ("-m", "--multirun") for word in arguments)
     arguments = quote_overrides(arguments, multirun)
-    if any(
-        word in arguments
-        for word in ("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i")
-    ):
+    if any(word in arguments for word in ("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i")):
         _hydra(arguments, [])
         return EXIT_OK
     collected: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = []

@@ -15,9 +15,7 @@ from benchmark.errors import EXIT_INCOMPLETE, EXIT_OK, Problem, UserError, close
 
 def main(arguments: Sequence[str]) -> int:
     """Run one subcommand and return its exit code."""
-    parser = argparse.ArgumentParser(
-        prog=f"benchmark {arguments[0]}", description=COMMANDS[arguments[0]].__doc__
-    )
+    parser = argparse.ArgumentParser(prog=f"benchmark {arguments[0]}", description=COMMANDS[arguments[0]].__doc__)
     parser.add_argument("run", help="a run or sweep folder, a name, or name/timestamp")
     parser.add_argument("--output-root", default="outputs", type=Path, help="where names are looked up")
     if arguments[0] == "resume":
@@ -71,11 +69,7 @@ def _status_lines(folder: Path) -> list[str]:
 
     store = open_run(folder)
     frozen = newest_config(store)
-    drivers = (
-        list(Watcher(store.journals, frozen.compute.lease_s).living("driver"))
-        if store.journals.is_dir()
-        else []
-    )
+    drivers = list(Watcher(store.journals, frozen.compute.lease_s).living("driver")) if store.journals.is_dir() else []
     state = f"driven by process {drivers[-1].pid} on {drivers[-1].host}" if drivers else "not running"
     lines = [f"{frozen.name} {store.folder.name}: mode={frozen.mode}, {state}"]
     for stage in frozen.stages:
@@ -85,9 +79,7 @@ def _status_lines(folder: Path) -> list[str]:
         lines.append(f"  {snapshot.line()}")
         lines += [f"    {w.worker} on {w.host}: {w.state}, {duration(w.since_s)}" for w in snapshot.workers]
     if not drivers:
-        lines.append(
-            f"  {'complete' if is_complete(folder) else f'incomplete: python -m benchmark resume {folder}'}"
-        )
+        lines.append(f"  {'complete' if is_complete(folder) else f'incomplete: python -m benchmark resume {folder}'}")
     return lines
 
 

@@ -64,9 +64,7 @@ class Compute(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def of(self, stage: str) -> Compute:
         """Return the settings of a stage, its own over the common ones."""
         own = msgspec.structs.asdict(self.infer if stage == "infer" else self.eval)
-        return msgspec.structs.replace(
-            self, **{key: value for key, value in own.items() if value is not None}
-        )
+        return msgspec.structs.replace(self, **{key: value for key, value in own.items() if value is not None})
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,6 +99,7 @@ def typed(plain: Mapping[str, Any]) -> tuple[Config | None, list[Problem]]:
     values, problems = dict(plain), []
     values["mode"] = SPELLINGS.get(values.get("mode", "all"), values.get("mode", "all"))
     compute = dict(values.get("compute") or {})
+    struct: type
     for place, struct in (("compute.infer", StageCompute), ("compute.eval", StageCompute)):
         stage = place.split(".")[1]
         compute[stage], found = _section(struct, compute.get(stage), place)

@@ -68,9 +68,7 @@ class Display:
         from rich.table import Table
         from rich.text import Text
 
-        bar = ProgressBar(
-            total=max(snapshot.expected, 1), completed=snapshot.done + snapshot.failed, width=40
-        )
+        bar = ProgressBar(total=max(snapshot.expected, 1), completed=snapshot.done + snapshot.failed, width=40)
         table = Table(box=None, show_header=False, padding=(0, 2))
         for worker in snapshot.workers[:32]:
             table.add_row(worker.worker, Text(worker.state, overflow="ellipsis"), duration(worker.since_s))

@@ -62,9 +62,7 @@ class Failure:
 
 def in_words(error: BaseException) -> str:
     """Return class and message in the first line, the traceback below: the first line is what reports group by."""
-    return "".join(
-        [*traceback.format_exception_only(error)[-1:], *traceback.format_exception(error)]
-    ).rstrip()
+    return "".join([*traceback.format_exception_only(error)[-1:], *traceback.format_exception(error)]).rstrip()
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -88,7 +86,7 @@ def guarded(
         if len(results) != len(units):
             raise ValueError(f"{len(units)} results were expected, {len(results)} came")
         return [*results]
-    except Exception as error:  # noqa: BLE001 - whatever a component raises fails its case, not the worker
+    except Exception as error:
         if is_disk_full(error):
             raise DiskFull(str(error)) from error
         if len(units) == 1:
@@ -104,9 +102,7 @@ def guarded(
 class Drain:
     """Drains the claims of one pass with one kind of work, until nothing is left or it is asked to stop."""
 
-    def __init__(
-        self, work: Work, claims: Claims, journal: Journal, attempt: int, stop: threading.Event
-    ) -> None:
+    def __init__(self, work: Work, claims: Claims, journal: Journal, attempt: int, stop: threading.Event) -> None:
         self._work, self._claims, self._journal = work, claims, journal
         self._attempt, self._stop = attempt, stop
         self._batch = work.batch
@@ -220,9 +216,7 @@ class Drain:
 
     def _records(self, unit: Any, result: Any) -> list[Line]:
         if not isinstance(result, Failure):
-            made = guarded(
-                lambda units: [self._work.records(units[0], result)], [unit], self._use_smaller_batch
-            )[0]
+            made = guarded(lambda units: [self._work.records(units[0], result)], [unit], self._use_smaller_batch)[0]
             if not isinstance(made, Failure):
                 return made
             result = made

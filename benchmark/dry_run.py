@@ -40,9 +40,7 @@ def describe(plan: Plan) -> list[str]:
         compute = frozen.compute.of(stage)
         workers = places(compute, pending)
         on = some((f"{w.worker} on GPU {','.join(w.devices)}" if w.devices else w.worker for w in workers), 8)
-        lines.append(
-            f"{stage:<9}{pending} pending, {done.get(stage, 0)} reused; {len(workers)} workers: {on}"
-        )
+        lines.append(f"{stage:<9}{pending} pending, {done.get(stage, 0)} reused; {len(workers)} workers: {on}")
         lines.append(
             f"         {compute.python or sys.executable} -m benchmark.worker <folder> {stage} {frozen.digest}"
         )
@@ -54,7 +52,7 @@ def _done(plan: Plan) -> dict[str, int]:
         return {}
     from benchmark.progress import Progress
 
-    found = {}
+    found: dict[str, int] = {}
     for stage in ("infer", "eval"):
         if stage in plan.frozen.stages:
             found[stage] = Progress(plan.store, plan.frozen, stage).look().done

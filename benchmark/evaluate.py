@@ -107,7 +107,8 @@ def _value(result: Any, name: str) -> tuple[float | None, dict[str, Any], str | 
         return None, {}, result.error
     if name not in result:
         return None, {}, f"ValueError: the metric gave no {name}; it gave {', '.join(result) or 'nothing'}"
-    value, details = result[name], {}
+    value: Any = result[name]
+    details: dict[str, Any] = {}
     if isinstance(value, Measured):
         value, details = value.value, dict(value.details)
     if not math.isfinite(value):
@@ -169,9 +170,7 @@ class Evaluation:
             items = [scorings[index].item for index in wanted]
             for first in range(0, len(items), metric.batch_size):
                 batch = items[first : first + metric.batch_size]
-                for index, result in zip(
-                    wanted[first:], guarded(metric.score, batch, _keep_batch), strict=False
-                ):
+                for index, result in zip(wanted[first:], guarded(metric.score, batch, _keep_batch), strict=False):
                     item = scorings[index].item
                     unit = self.context.of(item.case, item.prediction.sample, item.prediction.sha256)
                     records[index] += self.context.scores(option, unit, result)
@@ -237,9 +236,7 @@ class SetEvaluation:
         expected = len(self.context.cases) * self.context.frozen.samples
         for option in scorings[0].options:
             metric = self.metrics[option]
-            result = guarded(lambda _, metric=metric: [metric.score_set(self.items())], [None], _keep_batch)[
-                0
-            ]  # type: ignore[misc]
+            result = guarded(lambda _, metric=metric: [metric.score_set(self.items())], [None], _keep_batch)[0]  # type: ignore[misc]
             made = self.context.scores(option, self.context.of(None, 0, self._sha256), result)
             for record in made:
                 record.details.update(n_used=used, n_expected=expected)  # type: ignore[union-attr]

@@ -20,7 +20,6 @@ import msgspec
 from benchmark.errors import DiskFull
 from benchmark.records import End, Life, Line, decode, encode
 
-
 _KERNEL = ("host", "boot_id", "pid_namespace")  # where these agree, a pid and its start time name one process
 
 
@@ -108,9 +107,7 @@ class Journal:
             self.sync()
 
 
-def read_journal(
-    path: Path, offset: int = 0, decoder: msgspec.json.Decoder | None = None
-) -> tuple[list, int, int]:
+def read_journal(path: Path, offset: int = 0, decoder: msgspec.json.Decoder | None = None) -> tuple[list, int, int]:
     """Return the records after `offset`, the offset behind the last whole line, and how many lines were unreadable.
 
     With a `decoder` only the lines that it understands are returned, decoded by it; the rest counts as unreadable only if

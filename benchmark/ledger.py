@@ -106,9 +106,7 @@ class Ledger:
         self._fingerprints = frozenset(fingerprints)
         self._offsets: dict[str, int] = {}
         self.states: dict[tuple, State] = {}
-        self.in_flight: dict[
-            str, dict[Key, int]
-        ] = {}  # journal -> what it started and neither recorded nor gave back
+        self.in_flight: dict[str, dict[Key, int]] = {}  # journal -> what it started and neither recorded nor gave back
         self.started: dict[str, float] = {}  # journal -> when its last batch began
         self.last_attempt = -1
         self.unreadable = 0

@@ -231,9 +231,7 @@ def probe(path: Path) -> MediaInfo:
     with _open_video(path) as container:
         stream = container.streams.video[0]
         frames = stream.frames or sum(packet.size > 0 for packet in container.demux(stream))
-        return MediaInfo(
-            "video", stream.width, stream.height, frames, float(stream.average_rate or 0) or None
-        )
+        return MediaInfo("video", stream.width, stream.height, frames, float(stream.average_rate or 0) or None)
 
 
 def _image_size(path: Path) -> tuple[int, int]:

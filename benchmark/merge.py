@@ -104,9 +104,7 @@ def _best_scores(groups: Mapping[tuple, list[Score]], made: Mapping[tuple, Predi
         valid_for = whole_set if unit[0] is None else prediction.sha256 if prediction else ""
         valid = [record for record in group if record.prediction_sha256 == valid_for]
         if valid:
-            best.append(
-                max(valid, key=lambda record: (record.status == "ok", record.attempt, encode(record)))
-            )
+            best.append(max(valid, key=lambda record: (record.status == "ok", record.attempt, encode(record))))
     return best
 
 
@@ -127,9 +125,7 @@ def _collect(
 def merge_predictions(store: Store, model: str) -> dict[tuple, Prediction]:
     """Write predictions.jsonl from all journals, in the order of the cases, and return what it holds."""
     groups, ends = _collect(store, "infer", model, Prediction, lambda record: (record.case_id, record.sample))
-    best = {
-        key: group[0] if len(group) == 1 else best_prediction(store, group) for key, group in groups.items()
-    }
+    best = {key: group[0] if len(group) == 1 else best_prediction(store, group) for key, group in groups.items()}
     _write(store, "infer", model, sorted(best.values(), key=lambda r: (r.case_id, r.sample)), ends)
     return best
 

@@ -53,8 +53,8 @@ def compose_plain(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, A
 
     composed = compose("config", overrides=list(overrides), return_hydra_config=True)
     choices = dict(composed.hydra.runtime.choices)
-    plain = {
-        key: OmegaConf.to_container(composed[key], resolve=True)
+    plain: dict[str, Any] = {
+        str(key): OmegaConf.to_container(composed[key], resolve=True)
         if OmegaConf.is_config(composed[key])
         else composed[key]
         for key in composed

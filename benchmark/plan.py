@@ -178,9 +178,7 @@ def _resources(config: Config) -> list[Problem]:
 def _interpreter(where: str, python: str) -> list[Problem]:
     path = shutil.which(python)
     if not path:
-        return [
-            Problem(where, "no such interpreter", python, fix="give the full path of a python executable")
-        ]
+        return [Problem(where, "no such interpreter", python, fix="give the full path of a python executable")]
     tried = subprocess.run([path, "-c", LIGHT], capture_output=True, text=True, check=False)
     if tried.returncode:
         reason = (tried.stderr.strip().splitlines() or ["it does not run"])[-1]
@@ -386,7 +384,5 @@ def _other_scores(old: Frozen, frozen: Frozen) -> list[str]:
         if before and before.identity.fingerprint != plan_.identity.fingerprint:
             changed = reuse.differences(before.identity.keys, plan_.identity.keys)
             listed = some(f"{key}: {was} -> {now}" for key, (was, now) in changed.items())
-            notes.append(
-                f"metrics.{name} has other settings than last time ({listed}): its scores are computed again"
-            )
+            notes.append(f"metrics.{name} has other settings than last time ({listed}): its scores are computed again")
     return notes

@@ -138,7 +138,7 @@ class End(msgspec.Struct, frozen=True, tag_field="record", tag="end/1"):
 Line = Case | Prediction | Score | Life | Start | Abandon | Death | End
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(Line)  # type: ignore[arg-type]
+_decoder = msgspec.json.Decoder(Line)
 
 
 def encode(record: Line) -> bytes:

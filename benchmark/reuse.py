@@ -91,9 +91,7 @@ def mismatch(frozen: Frozen, wanted: Wanted) -> dict[str, tuple[Any, Any]]:
     if frozen.samples != wanted.samples:
         found["samples"] = (frozen.samples, wanted.samples)
     if frozen.cases.digest != wanted.cases_digest:
-        of_dataset = differences(
-            dict(flatten("dataset", frozen.dataset)), dict(flatten("dataset", wanted.dataset))
-        )
+        of_dataset = differences(dict(flatten("dataset", frozen.dataset)), dict(flatten("dataset", wanted.dataset)))
         found |= of_dataset or {"cases": (f"{frozen.cases.n} cases", f"{wanted.cases_n} cases, not the same")}
     return found
 
@@ -156,8 +154,7 @@ def scores_present(store: Store, wanted: Wanted, made: Ledger) -> tuple[int, int
     ledger = Ledger(store, "eval", wanted.model_name, wanted.scores.values())
     expected = wanted.cases_n * wanted.samples
     total = sum(
-        len(names) * (1 if option in wanted.set_options else expected)
-        for option, names in wanted.measures.items()
+        len(names) * (1 if option in wanted.set_options else expected) for option, names in wanted.measures.items()
     )
     names = {f"{option}/{name}" for option, many in wanted.measures.items() for name in many}
     whole = ""
@@ -173,9 +170,7 @@ def scores_present(store: Store, wanted: Wanted, made: Ledger) -> tuple[int, int
     return present, total
 
 
-def next_passes(
-    store: Store, frozen: Frozen, redo: Iterable[str] = (), max_attempts: int | None = None
-) -> Frozen:
+def next_passes(store: Store, frozen: Frozen, redo: Iterable[str] = (), max_attempts: int | None = None) -> Frozen:
     """Return the frozen config with the passes that come next in a run that has records already.
 
     While workers of a stage live, their pass is joined; else a new attempt begins, in which failed cases get another try.
@@ -184,9 +179,7 @@ def next_passes(
     watcher = Watcher(store.journals, frozen.compute.lease_s)
     live = {life.stage for life in watcher.living("worker")}
     last = Ledger(store, "infer", frozen.model_name, [frozen.prediction.fingerprint]).last_attempt
-    infer = _next(
-        frozen.infer, last, "infer" in live, bool(redo & {"infer", "predictions"}), redo, max_attempts
-    )
+    infer = _next(frozen.infer, last, "infer" in live, bool(redo & {"infer", "predictions"}), redo, max_attempts)
     last = Ledger(store, "eval", frozen.model_name, frozen.score_fingerprints.values()).last_attempt
     metrics = {
         name: msgspec.structs.replace(
@@ -197,9 +190,7 @@ def next_passes(
     return msgspec.structs.replace(frozen, infer=infer, metrics=metrics)
 
 
-def _next(
-    turn: Pass, last: int, joined: bool, from_scratch: bool, redo: set[str], max_attempts: int | None
-) -> Pass:
+def _next(turn: Pass, last: int, joined: bool, from_scratch: bool, redo: set[str], max_attempts: int | None) -> Pass:
     attempt = max(last, 0) if joined and not redo else last + 1
     limit = UNLIMITED if "failed" in redo else max_attempts or turn.max_attempts
     return Pass(attempt, attempt if from_scratch else turn.floor, limit)

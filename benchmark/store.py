@@ -112,9 +112,7 @@ class Store:
 
     def open_journal(self, *, role: str, stage: str, worker: str, config: str) -> Journal:
         self.journals.mkdir(parents=True, exist_ok=True)
-        return Journal(
-            self.journals, role=role, stage=stage, worker=worker, code=code_digest(), config=config
-        )
+        return Journal(self.journals, role=role, stage=stage, worker=worker, code=code_digest(), config=config)
 
     def stage_journals(self, stage: str) -> list[Path]:
         return sorted(self.journals.glob(f"{stage}-*.jsonl"))
@@ -167,9 +165,7 @@ def prediction_digest(files: Mapping[str, Path], text: str | None = None) -> str
 def is_disk_full(error: BaseException) -> bool:
     """Return whether the error, or what caused it, is a full disk or an exhausted quota."""
     while error is not None:
-        if isinstance(error, DiskFull) or (
-            isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        ):
+        if isinstance(error, DiskFull) or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)):
             return True
         error = error.__cause__ or error.__context__  # type: ignore[assignment]
     return False
@@ -201,10 +197,6 @@ def open_run(folder: Path) -> Store:
     """Return the store of an existing run; raise UserError if the folder is none."""
     store = Store(folder)
     if not store.is_run:
-        what = (
-            "no such folder"
-            if not folder.exists()
-            else "is no run folder (cases.jsonl or configs/ is missing)"
-        )
+        what = "no such folder" if not folder.exists() else "is no run folder (cases.jsonl or configs/ is missing)"
         raise UserError(Problem(str(folder), what, fix="name a folder below outputs/, or a run by its name"))
     return store

@@ -57,9 +57,7 @@ def plan_sweep(invocations: Sequence[Invocation]) -> tuple[list[Plan], Path | No
         candidates = [folder for folder in candidates if folder.name == which]
     if (existing or which not in (None, "auto")) and not candidates:
         fix = "repeat the sweep with mode=all first, or check name= and output_root="
-        raise UserError(
-            Problem("reuse", f"{root} has no sweep of these {len(named)} runs", str(which), fix=fix)
-        )
+        raise UserError(Problem("reuse", f"{root} has no sweep of these {len(named)} runs", str(which), fix=fix))
     on = [Store(candidates[0] / slug) for slug in named] if existing else [None] * len(named)
     plans = _plan_each(invocations, on)
     if existing:

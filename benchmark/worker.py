@@ -58,9 +58,7 @@ class Worker:
         self.device = "cuda" if os.environ.get("CUDA_VISIBLE_DEVICES") else "cpu"
         self._drain: Drain | None = None
         self._leaving = threading.Lock()
-        self.journal: Journal = store.open_journal(
-            role="worker", stage=stage, worker=name, config=frozen.digest
-        )
+        self.journal: Journal = store.open_journal(role="worker", stage=stage, worker=name, config=frozen.digest)
         self.watcher = Watcher(store.journals, self.compute.lease_s)
 
     def run(self) -> None:
@@ -157,9 +155,7 @@ class Worker:
         at_work = self._drain.at_work
         if at_work and time.monotonic() - at_work[0] > limit_min * 60:
             units = at_work[1]
-            if (
-                len(units) == 1
-            ):  # of several it is not known which one hangs: each is tried alone by the next life
+            if len(units) == 1:  # of several it is not known which one hangs: each is tried alone by the next life
                 self._drain.fail(units[0], f"TimeoutError: not done after case_timeout_min={limit_min:g}")
             self._leave_now("timed out", EXIT_TIMED_OUT, give_back=False)
 

@@ -86,9 +86,7 @@ def _watch(slots: Sequence[Slot], interrupts: Interrupts, display: Display) -> N
                     slot.end_soon()
                 n = len(running)
                 case = "their cases" if n > 1 else "its case"
-                display.notice(
-                    f"waiting for {n} worker{'s' * (n > 1)} to end {case}; Ctrl-C again to stop now"
-                )
+                display.notice(f"waiting for {n} worker{'s' * (n > 1)} to end {case}; Ctrl-C again to stop now")
             else:
                 display.notice("stopping now; the cases at work will be made again")
                 for slot in running:

@@ -46,9 +46,7 @@ def code_folder(store: Store, frozen: Frozen) -> Path:
 class Slot:
     """One worker slot. `poll` until it returns False; `ended` then says in words how it ended ("" for well)."""
 
-    def __init__(
-        self, store: Store, frozen: Frozen, stage: str, place: Place, workers: int, journal: Journal
-    ):
+    def __init__(self, store: Store, frozen: Frozen, stage: str, place: Place, workers: int, journal: Journal):
         self.store, self.stage, self.place, self.journal = store, stage, place, journal
         compute = frozen.compute.of(stage)
         self.command = [compute.python or sys.executable, "-m", "benchmark.worker"]

@@ -51,13 +51,9 @@ class Basic:
         """Yield a problem for each unknown measure, and one if none is left."""
         for name in self.names or ():
             if name not in NAMES:
-                yield Problem(
-                    "metrics.basic.names", "no such measure", name, ", ".join(NAMES), closest(name, NAMES)
-                )
+                yield Problem("metrics.basic.names", "no such measure", name, ", ".join(NAMES), closest(name, NAMES))
         if self.names == []:
-            yield Problem(
-                "metrics.basic.names", "is empty", "[]", ", ".join(NAMES), "name some, or null for all"
-            )
+            yield Problem("metrics.basic.names", "is empty", "[]", ", ".join(NAMES), "name some, or null for all")
 
     @property
     def measures(self) -> tuple[Measure, ...]:
@@ -160,9 +156,7 @@ def dense_flow(frames: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     height, width = frames.shape[1:3]
     scale = min(1.0, size / max(width, height))
     shape = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = [
-        cv2.resize(cv2.cvtColor(f, cv2.COLOR_RGB2GRAY), shape, interpolation=cv2.INTER_AREA) for f in frames
-    ]
+    small = [cv2.resize(cv2.cvtColor(f, cv2.COLOR_RGB2GRAY), shape, interpolation=cv2.INTER_AREA) for f in frames]
     flow = np.empty((len(small) - 1, shape[1], shape[0], 2), np.float32)
     texture = np.empty(flow.shape[:3], np.float32)
     for t, (now, after) in enumerate(pairwise(small)):

@@ -29,9 +29,7 @@ class Plain:
         """Yield a problem for each template that isn't valid or asks for more than a name."""
         for key, template in (("template", self.template), ("negative", self.negative)):
             if wrong := _mistake(template):
-                allowed = (
-                    "{prompt}, {id}, {category} and the names of the case's fields; {{ and }} are braces"
-                )
+                allowed = "{prompt}, {id}, {category} and the names of the case's fields; {{ and }} are braces"
                 yield Problem(f"prompts.{key}", wrong, template, allowed)
 
     def render(self, case: Case) -> Prompt:

@@ -42,9 +42,7 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     n_resamples: int = 0
 
 
-def describe(
-    values: Sequence[float], expected: int, seed: int, cases: Sequence[Hashable] | None = None
-) -> Statistics:
+def describe(values: Sequence[float], expected: int, seed: int, cases: Sequence[Hashable] | None = None) -> Statistics:
     """Return the statistics of finite `values`, at most `expected` of them; their order does not matter.
 
     An interval depends on nothing but the seed and the values. Several samples of a case are not independent:
@@ -70,9 +68,7 @@ def describe(
         count=count,
         expected=expected,
         coverage=coverage,
-        mean=min(
-            max(math.fsum(ordered) / count, low), high
-        ),  # rounding must not push it out of the values' range
+        mean=min(max(math.fsum(ordered) / count, low), high),  # rounding must not push it out of the values' range
         std=None if count == 1 else 0.0 if low == high else float(np.std(ordered, ddof=STD_DDOF)),
         median=float(np.median(ordered)),
         min=low,
@@ -88,13 +84,9 @@ def _check(values: Sequence[float], expected: int, cases: Sequence[Hashable] | N
     if not all(map(math.isfinite, values)):
         raise ValueError("values must be finite: what could not be measured is a failed score, not a number")
     if len(values) > expected:
-        raise ValueError(
-            f"{len(values)} values, at most {expected} are expected: was a sample counted twice?"
-        )
+        raise ValueError(f"{len(values)} values, at most {expected} are expected: was a sample counted twice?")
     if cases is not None and len(cases) != len(values):
-        raise ValueError(
-            f"{len(cases)} cases for {len(values)} values: each value needs the case it belongs to"
-        )
+        raise ValueError(f"{len(cases)} cases for {len(values)} values: each value needs the case it belongs to")
 
 
 def _by_case(
@@ -142,8 +134,6 @@ def _interval(
         batch=max(1, BATCH_ELEMENTS // n),
         confidence_level=CI_LEVEL,
         method="percentile",
-        random_state=np.random.default_rng(
-            seed % 2**64
-        ),  # numpy takes no negative seed; `rng=` needs SciPy 1.15
+        random_state=np.random.default_rng(seed % 2**64),  # numpy takes no negative seed; `rng=` needs SciPy 1.15
     ).confidence_interval
     return float(interval.low), float(interval.high), n_resamples

@@ -126,9 +126,7 @@ def summarise(
         samples=samples,
         seed=seed,
         predictions=counts,
-        metrics={
-            name: _metric(measures[name], tallies[name], categories, samples, seed) for name in measures
-        },
+        metrics={name: _metric(measures[name], tallies[name], categories, samples, seed) for name in measures},
         failures=_group(failures),
         stages_s=dict(stages_s or {}),
     )
@@ -157,9 +155,7 @@ def _count_predictions(
             failed += 1
             failures["infer", _headline(prediction.error)].append((prediction.case_id, ""))
     expected = len(categories) * samples
-    assert ok + failed <= expected, (
-        f"{ok + failed} predictions for {expected} expected ones: not deduplicated"
-    )
+    assert ok + failed <= expected, f"{ok + failed} predictions for {expected} expected ones: not deduplicated"
     return PredictionCounts(expected=expected, ok=ok, failed=failed, missing=expected - ok - failed)
 
 
@@ -182,9 +178,7 @@ def _tally(
             continue
         value, error = score.value, score.error
         if score.status == "ok" and (value is None or not math.isfinite(value)):
-            error = (
-                f"the value is {value}, which is no finite number"  # a broken record must not end the report
-            )
+            error = f"the value is {value}, which is no finite number"  # a broken record must not end the report
         elif score.status == "ok" and value is not None:
             tally.add(categories[score.case_id] if score.case_id is not None else "", score.case_id, value)
             continue
@@ -193,9 +187,7 @@ def _tally(
     return tallies
 
 
-def _metric(
-    measure: Measure, tally: _Tally, categories: Mapping[str, str], samples: int, seed: int
-) -> MetricSummary:
+def _metric(measure: Measure, tally: _Tally, categories: Mapping[str, str], samples: int, seed: int) -> MetricSummary:
     sizes = {} if tally.scope == "set" else Counter(categories.values())
     expected = 1 if tally.scope == "set" else len(categories) * samples
 
@@ -216,9 +208,7 @@ def _metric(
         failed=tally.failed,
         missing=missing,
         overall=overall,
-        categories={
-            name: statistics([name], sizes[name] * samples) for name in sorted(sizes) if set(sizes) != {""}
-        },
+        categories={name: statistics([name], sizes[name] * samples) for name in sorted(sizes) if set(sizes) != {""}},
         details=tally.details,
     )
 

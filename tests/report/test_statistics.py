@@ -62,9 +62,7 @@ def test_interval_covers_the_true_mean_about_as_often_as_it_says():
     for _ in range(200):
         s = describe(rng.normal(0.0, 1.0, 60).tolist(), expected=60, seed=0)
         hits += s.ci_low <= 0.0 <= s.ci_high
-    assert (
-        176 <= hits <= 199
-    )  # 200 x 0.94 (the percentile method is slightly narrow at n = 60), +- 3.5 deviations
+    assert 176 <= hits <= 199  # 200 x 0.94 (the percentile method is slightly narrow at n = 60), +- 3.5 deviations
 
 
 def test_samples_of_one_case_are_drawn_together():
@@ -80,9 +78,7 @@ def test_samples_of_one_case_are_drawn_together():
     assert s.ci_high == pytest.approx(high, abs=0.2 * (high - low) / 4)
     assert s.ci_method.endswith("drawing cases")
     alone = describe(values.tolist(), expected=100, seed=0)
-    assert s.ci_high - s.ci_low > 1.5 * (
-        alone.ci_high - alone.ci_low
-    )  # four alike samples are not four times the data
+    assert s.ci_high - s.ci_low > 1.5 * (alone.ci_high - alone.ci_low)  # four alike samples are not four times the data
 
 
 def test_one_sample_of_each_case_is_the_plain_bootstrap():
@@ -94,9 +90,7 @@ def test_one_sample_of_each_case_is_the_plain_bootstrap():
 def test_order_does_not_matter(samples):
     pairs = [(f"c{i // samples}", v) for i, v in enumerate(np.random.default_rng(0).normal(size=90).tolist())]
     shuffled = random.Random(4).sample(pairs, len(pairs))
-    first, second = (
-        describe([v for _, v in p], 90, seed=11, cases=[c for c, _ in p]) for p in (pairs, shuffled)
-    )
+    first, second = (describe([v for _, v in p], 90, seed=11, cases=[c for c, _ in p]) for p in (pairs, shuffled))
     assert first == second  # to the last bit
 
 

@@ -82,9 +82,7 @@ def test_several_samples():
 
 def test_order_of_records_does_not_matter():
     ids = [(f"c{i}", f"k{i % 3}") for i in range(30)]
-    predictions = [
-        _prediction(c, s, "E: x" if i == 4 else None) for i, (c, _) in enumerate(ids) for s in range(2)
-    ]
+    predictions = [_prediction(c, s, "E: x" if i == 4 else None) for i, (c, _) in enumerate(ids) for s in range(2)]
     scores = [
         _score(c, None if i % 7 == 0 else i / 3 + s, sample=s, error="E: y" if i % 7 == 0 else None)
         for i, (c, _) in enumerate(ids)
@@ -106,9 +104,9 @@ def test_other_metrics_do_not_change_an_interval():
 
 def test_set_metric():
     measures = {"fid/fid": Measure("fid", "lower")}
-    metric = _summarise(
-        scores=[_score(None, 12.5, "fid/fid", details={"used": 3})], measures=measures
-    ).metrics["fid/fid"]
+    metric = _summarise(scores=[_score(None, 12.5, "fid/fid", details={"used": 3})], measures=measures).metrics[
+        "fid/fid"
+    ]
     assert (metric.scope, metric.expected, metric.scored, metric.categories) == ("set", 1, 1, {})
     assert (metric.overall.mean, metric.overall.coverage, metric.overall.ci_low) == (12.5, 1.0, None)
     assert metric.details == {"used": 3}

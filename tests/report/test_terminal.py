@@ -117,8 +117,7 @@ def test_taller_rows_where_that_is_enough():
 def test_no_number_is_ever_cut(width, n):
     categories = {f"类别 {i} 很长的名字": _stats(0.1 + i / 10, 0.005, 13) for i in range(4)}
     metrics = {
-        f"option/quite_a_long_metric_name_{i}": _metric(_stats(0.5 + i / 100, 0.004), categories)
-        for i in range(n)
+        f"option/quite_a_long_metric_name_{i}": _metric(_stats(0.5 + i / 100, 0.004), categories) for i in range(n)
     }
     shown = _shown(_summary(metrics), width=width)
     assert "…" not in shown
@@ -143,9 +142,7 @@ def test_a_pipe_gets_no_escape_codes_and_a_terminal_does():
 
 def test_text_of_users_cannot_move_the_cursor_or_break_lines():
     metrics = {"basic/x": _metric(_stats(0.5), {"a\x1b[2Jb\nc": _stats(0.5), ":smile:": _stats(0.5)})}
-    group = FailureGroup(
-        stage="eval", error="\x1b[31mred\tE", count=1, n_cases=1, case_ids=["c"], metrics=["basic/x"]
-    )
+    group = FailureGroup(stage="eval", error="\x1b[31mred\tE", count=1, n_cases=1, case_ids=["c"], metrics=["basic/x"])
     shown = _shown(_summary(metrics, [group]))
     assert "a\\x1b[2Jb\\nc" in shown and ":smile:" in shown and "\\x1b[31mred\\tE" in shown
     assert "metrics: basic/x" in shown
@@ -154,9 +151,7 @@ def test_text_of_users_cannot_move_the_cursor_or_break_lines():
 
 def test_what_is_missing_is_a_dash():
     nothing = Statistics(count=0, expected=56, coverage=0.0)
-    broken = Statistics(
-        count=56, expected=56, coverage=1.0, mean=float("nan"), ci_low=float("nan"), ci_high=1.0
-    )
+    broken = Statistics(count=56, expected=56, coverage=1.0, mean=float("nan"), ci_low=float("nan"), ci_high=1.0)
     metrics = {
         "a/x": _metric(nothing, {"k": Statistics(count=0, expected=3, coverage=0.0)}),
         "a/y": _metric(broken),
@@ -170,9 +165,7 @@ def test_what_is_missing_is_a_dash():
 
 def test_a_metric_of_the_whole_set():
     fid = _metric(_stats(123.456, count=1, expected=1), direction="lower", scope="set")
-    shown = [
-        line.split() for line in _shown(_summary({**_two_metrics(), "fid/fid": fid}), width=100).splitlines()
-    ]
+    shown = [line.split() for line in _shown(_summary({**_two_metrics(), "fid/fid": fid}), width=100).splitlines()]
     assert shown[2][-2:] == ["fid/fid", "↓"]
     (overall,) = (line for line in shown if line[:1] == ["overall"])
     (physics,) = (line for line in shown if line[:1] == ["物理"])
