@@ -38,7 +38,7 @@ class Display:
         self.snapshot = self._progress.look()
         if self._live:
             self._live.__exit__(kind, error, trace)
-        print(self.snapshot.line().rsplit(", ", 1)[0], flush=True)
+        print(self.snapshot.line(), flush=True)
 
     def notice(self, text: str) -> None:
         """Show a sentence at once, and keep it in view."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 
@@ -46,19 +47,25 @@ class Snapshot:
         if self.rate and self.pending:
             parts.append(f"{self.rate:.2f}/s" if self.rate >= 0.1 else f"{self.rate * 3600:.1f}/h")
             parts.append(f"about {duration(self.eta_s or 0)} left")
-        busy = sum(worker.state != "idle" for worker in self.workers)
-        parts += [f"{len(self.workers)} worker{'s' if len(self.workers) != 1 else ''} ({busy} busy)"]
+        if self.workers:
+            busy = sum(worker.state != "idle" for worker in self.workers)
+            parts.append(f"{len(self.workers)} worker{'s' * (len(self.workers) > 1)} ({busy} busy)")
         return ", ".join(parts)
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as people say them: 12 s, 3 min 5 s, 2 h 10 min."""
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60} s"
-    return f"{seconds // 3600} h {seconds % 3600 // 60} min"
+    """Return a time in seconds as people say it: "0.4 s", "12 s", "3 min 05 s", "2 h 07 min"."""
+    if not math.isfinite(seconds):
+        return "–"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 class Progress:

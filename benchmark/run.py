@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from benchmark import merge
 from benchmark.config import Frozen
-from benchmark.errors import EXIT_INCOMPLETE, EXIT_OK
+from benchmark.errors import EXIT_INCOMPLETE, EXIT_OK, Interrupted
 from benchmark.journal import Journal, Watcher
+from benchmark.records import Prediction, Score
 from benchmark.report.summary import Summary, encode_summary, summarise
 from benchmark.report.timing import stage_seconds
 from benchmark.store import Store
@@ -33,8 +34,10 @@ class Outcome:
             lacking.append(f"{made.expected - made.ok} of {made.expected} predictions")
         if "eval" in stages:
             for name, metric in self.summary.metrics.items():
-                if metric.scored < metric.expected:
+                if metric.scored < (made.ok if metric.scope == "case" else metric.expected):
                     lacking.append(f"{metric.expected - metric.scored} of {metric.expected} scores of {name}")
+            if made.ok < made.expected and not lacking:
+                lacking.append(f"{made.expected - made.ok} of {made.expected} predictions to score")
         return lacking
 
     @property
@@ -52,22 +55,30 @@ def run(store: Store, frozen: Frozen, drain: Drainer) -> Outcome:
             if stage in ("infer", "eval"):
                 ends += drain(store, frozen, stage, driver)
         summary = summarise_run(store, frozen)
+    except Interrupted:
+        merge_run(store, frozen)
+        raise
     finally:
-        driver.end("done")
+        driver.end("left")
     return Outcome(store, frozen, summary, ends)
+
+
+def merge_run(store: Store, frozen: Frozen) -> tuple[dict[tuple, Prediction], list[Score]]:
+    """Merge the journals into predictions.jsonl and scores.jsonl; return the predictions of this config, and all scores."""
+    store.sweep_temporaries(Watcher(store.journals, frozen.compute.lease_s).death)
+    merged = merge.merge_predictions(store, frozen.model_name)
+    made = {key: record for key, record in merged.items() if record.fingerprint == frozen.prediction.fingerprint}
+    return made, merge.merge_scores(store, frozen.model_name, made)
 
 
 def summarise_run(store: Store, frozen: Frozen) -> Summary:
     """Merge the journals, and write and return the summary of what is recorded."""
-    store.sweep_temporaries(Watcher(store.journals, frozen.compute.lease_s).death)
-    merged = merge.merge_predictions(store, frozen.model_name)
-    made = {key: r for key, r in merged.items() if r.fingerprint == frozen.prediction.fingerprint}
+    made, scores = merge_run(store, frozen)
     valid = set(frozen.score_fingerprints.values())
-    scores = [s for s in merge.merge_scores(store, frozen.model_name, made) if s.fingerprint in valid]
     summary = summarise(
         [(case.id, case.category) for case in store.cases()],
         made.values(),
-        scores,
+        [score for score in scores if score.fingerprint in valid],
         {} if frozen.mode == "infer" else frozen.measures,
         frozen.samples,
         frozen.seed,

@@ -69,8 +69,8 @@ def drain(store: Store, frozen: Frozen, stage: str, journal: Journal) -> list[st
             for slot in slots:
                 slot.kill()
     if interrupts.count:
-        raise Interrupted("stopped by Ctrl-C" if interrupts.count else "")
-    return [f"{slot.place.worker} {slot.ended} (log: {slot.log})" for slot in slots if slot.ended]
+        raise Interrupted("stopped by Ctrl-C")
+    return [f"{slot.place.worker} {slot.ended}" for slot in slots if slot.ended]
 
 
 def _watch(slots: Sequence[Slot], interrupts: Interrupts, display: Display) -> None:

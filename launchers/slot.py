@@ -100,8 +100,12 @@ class Slot:
                 self.start()
                 return True
             how += ", too often to be restarted again"
-        self.ended = "" if code == worker.EXIT_DONE else how
+        self.ended = "" if code == worker.EXIT_DONE else f"{how} (log {self.log}, at its end: {self._last_words()})"
         return False
+
+    def _last_words(self) -> str:
+        lines = self.log.read_text(errors="replace")[-4000:].strip().splitlines()
+        return lines[-1] if lines else ""
 
     def end_soon(self) -> None:
         """Ask the worker to end its batch and leave."""

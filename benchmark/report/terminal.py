@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from benchmark.errors import some
+from benchmark.progress import duration
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -74,21 +75,6 @@ def print_summary(summary: Summary, console: Console | None = None, title: str =
         _line(console, "Time: " + ", ".join(f"{k} {duration(v)}" for k, v in summary.stages_s.items()))
 
 
-def duration(seconds: float) -> str:
-    """Return a time in seconds as people say it: "0.4 s", "12 s", "3 min 05 s", "2 h 07 min"."""
-    if not math.isfinite(seconds):
-        return NOTHING
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60:02d} min"
-
-
 def number_form(metric: MetricSummary) -> Form:
     """Return how to write a metric: in three digits, or in as many as its overall interval needs."""
     groups = [metric.overall, *metric.categories.values()]
@@ -128,13 +114,36 @@ def _print_failure(console: Console, group: FailureGroup) -> None:
 
 
 def _tables(summary: Summary, console: Console) -> list[Table]:
-    """Return the first layout that fits: a column per metric, the same with taller rows, a row per metric."""
+    """Return the first layout that fits.
+
+    A column per metric; the same with taller rows; overall values in a row per metric above the categories' bare means; a
+    table per category.
+    """
+
+    def fits(table: Table) -> bool:
+        wide = console.options.update(max_width=ANY_WIDTH)
+        return console.measure(table, options=wide).maximum <= console.width
+
     for tall in (False, True):
-        table = _by_column(summary, tall)
-        needed = console.measure(table, options=console.options.update(max_width=ANY_WIDTH)).maximum
-        if needed <= console.width:
+        if fits(table := _by_column(summary, tall)):
             return [table]
-    return _by_row(summary, console.width)
+    by_row = _by_row(summary, console.width)
+    return [by_row[0], means] if fits(means := _means(summary)) else by_row
+
+
+def _means(summary: Summary) -> Table:
+    """Return a table of means alone, a row per category and a column per metric; coverage is added where it lacks."""
+    headers = [
+        _label(name, metric).replace("/", "/\n", 1).replace("_", "_\n") for name, metric in summary.metrics.items()
+    ]
+    table = _new_table("", ["mean", *headers], None, "right")
+    for category in _categories(summary):
+        cells = []
+        for metric in summary.metrics.values():
+            mean, _, covered = _parts(metric.categories.get(category), number_form(metric), covered=False)
+            cells.append(f"{mean} {covered}".rstrip())
+        table.add_row(*_texts(_category(category), *cells))
+    return table
 
 
 def _by_column(summary: Summary, tall: bool) -> Table:
