@@ -58,7 +58,7 @@ MOVES = {  # the moves of benchmark.model.ken_burns, in words
 
 @dataclass
 class Pictures:
-    """Each chosen picture with each chosen move (None: all): case `astronaut-pan_left` of category `pan_left`.
+    """Each chosen picture with each chosen move (None: all): `astronaut-pan_left`, category `pan_left`.
 
     A case has the input `image` and the fields `move` and `picture`; its prompt says both in plain English.
     """

@@ -142,8 +142,7 @@ def ssim(reference: np.ndarray, picture: np.ndarray) -> float:
 def dense_flow(frames: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the optical flow between neighbours, and how much the texture there can be trusted.
 
-    Frames (T, H, W, 3) uint8 are made grey and shrunk (never enlarged) to a longer side of `size` pixels, h
-    x w.
+    Frames (T, H, W, 3) uint8 are made grey and shrunk (never enlarged) to a longer side of `size`: (h, w).
     Returns: flow (T-1, h, w, 2) float32, x and y in pixels of the small frames; texture (T-1, h, w) float32, the
     smaller eigenvalue of the structure tensor (0 where flat, or an edge of one direction).
     Raises: ValueError for a single frame.
@@ -169,7 +168,7 @@ def motion_magnitude(flow: np.ndarray, width: int) -> float:
     """Return the mean length of `flow` (T-1, h, w, 2) over all pixels, in output pixels per frame.
 
     `width` is the output's width in pixels; a displacement of x small pixels is x * width / w of the
-    output's.
+    output's. Farneback's flow is too small where the picture is flat: of a pan over much sky only a part is seen.
     """
     import numpy as np
 

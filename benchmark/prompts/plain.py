@@ -14,7 +14,7 @@ from benchmark.records import Case
 
 @dataclass
 class Plain:
-    """Fill `template` and `negative` with the case's id, category, prompt and fields, as `str.format` writes them.
+    """Fill `template` and `negative` with a case's id, category, prompt and fields, as `str.format` does.
 
     `{prompt}` is the prompt, `{{` a brace. A field named like one of the first three is hidden by it. Names
     only: no attributes (`{prompt.x}`), no indexing (`{prompt[0]}`), no positions (`{}`).
@@ -52,6 +52,8 @@ def _mistake(template: str) -> str:
     """What is wrong with a template, or an empty string."""
     try:
         names = list(_names(template))
+        if odd := [how for *_, how in Formatter().parse(template) if how not in (None, "r", "s", "a")]:
+            return f"is not a valid template (no conversion `!{odd[0]}`; allowed: !r, !s, !a)"
     except ValueError as error:
         return f"is not a valid template ({error})"
     for name in names:
