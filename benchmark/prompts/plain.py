@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from string import Formatter
 from typing import Any, ClassVar
 
@@ -48,10 +49,11 @@ def _fill(template: str, values: dict[str, Any], case_id: str) -> str:
     return template.format_map(values)
 
 
+@lru_cache
 def _mistake(template: str) -> str:
     """What is wrong with a template, or an empty string."""
     try:
-        names = list(_names(template))
+        names = _names(template)
         if odd := [how for *_, how in Formatter().parse(template) if how not in (None, "r", "s", "a")]:
             return f"is not a valid template (no conversion `!{odd[0]}`; allowed: !r, !s, !a)"
     except ValueError as error:
@@ -62,9 +64,8 @@ def _mistake(template: str) -> str:
     return ""
 
 
-def _names(template: str) -> Iterator[str]:
+@lru_cache
+def _names(template: str) -> tuple[str, ...]:
     """The replacement fields of a template, those inside format specifications included."""
-    for _, name, spec, _ in Formatter().parse(template):
-        if name is not None:
-            yield name
-            yield from _names(spec or "")
+    found = [(name, *_names(spec or "")) for _, name, spec, _ in Formatter().parse(template) if name is not None]
+    return tuple(name for names in found for name in names)
