@@ -7,21 +7,23 @@ handed to the launcher that `compute` names; a single run is a sweep of one.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
-import shlex
 import shutil
 import sys
 import tempfile
 import traceback
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmark import commands
 from benchmark.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, GenbenchError, Problem, UserError, closest
+from benchmark.invocation import Composed, key_of
 
 HERE = Path(__file__).resolve().parent
+HYDRA_FOLDERS = ["hydra.run.dir=.", "hydra.sweep.dir=${genbench_scratch:}", "hydra.sweep.subdir=."]
+HYDRA_FOLDERS += ["hydra.output_subdir=null", "hydra.job.chdir=false"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,7 +35,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments and arguments[0] in commands.COMMANDS:
             return commands.main(arguments)
-        _refuse_strange_words(arguments)
+        if "--version" in arguments:
+            from importlib.metadata import version
+
+            print(f"genbench {version('genbench')}")
+            return EXIT_OK
         return _compose_and_run(arguments)
     except UserError as error:
         print(error.message(), file=sys.stderr)
@@ -59,73 +65,122 @@ def conf_folder() -> Path:
     return inside if inside.is_dir() else HERE.parent / "conf"
 
 
-def _refuse_strange_words(arguments: Sequence[str]) -> None:
-    takes_value = {
-        "--config-dir",
-        "-cd",
-        "--config-path",
-        "-cp",
-        "--config-name",
-        "-cn",
-        "--package",
-        "-p",
-        "--info",
-        "-i",
-    }
-    for before, word in zip(["", *arguments], arguments, strict=False):
-        if word[0:1] in "-~" or "=" in word or before in takes_value | {"--cfg", "-c", "--shell-completion", "-sc"}:
-            continue
-        names = [*commands.COMMANDS]
-        problem = Problem(word, "is neither a command nor key=value", word, ", ".join(names), closest(word, names))
-        raise UserError(problem)
-
-
-def _compose_and_run(arguments: list[str]) -> int:
-    from benchmark.quoting import quote_overrides
-
-    multirun = any(word in ("-m", "--multirun") for word in arguments)
-    arguments = quote_overrides(arguments, multirun)
-    if any(word in arguments for word in ("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i")):
-        _hydra(arguments, [])
-        return EXIT_OK
-    collected: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = []
-    problems: list[Problem] = []
+def _compose_and_run(words: Sequence[str]) -> int:
+    command, problems = read_command(words)
+    if command.shows:
+        return _show(command)
     if Path.cwd().as_posix() not in sys.path:
         sys.path.insert(0, Path.cwd().as_posix())  # plugins beside the user, for the console script too
+    composed: list[Composed] = []
     try:
-        _hydra(arguments, collected)
+        _hydra(command, composed)
     except Exception as error:  # noqa: BLE001 - told apart in _recover, which raises what is no mistake of the user
-        collected, problems = _recover(error, arguments)
+        composed, found = _recover(error, command)
+        problems += found
+    if not composed and not problems:
+        fix = "leave hydra/launcher away: genbench starts workers itself, as compute= says"
+        problems = [Problem("hydra/launcher", "composed the runs in other processes", fix=fix)]
     from benchmark.start import start
 
-    return start(collected, problems, multirun, shlex.join(arguments))
+    return start(composed, problems)
 
 
-def _hydra(arguments: Sequence[str], collected: list) -> None:
+@dataclass(frozen=True)
+class Command:
+    """A command line in Hydra's terms: the overrides, its own flags, and what they mean."""
+
+    overrides: list[str]
+    flags: list[str]
+    multirun: bool
+    shows: bool
+    config_dir: str | None
+
+    @property
+    def words(self) -> list[str]:
+        return [*self.overrides, *self.flags]
+
+
+def read_command(words: Sequence[str]) -> tuple[Command, list[Problem]]:
+    """Return the command line with flags and overrides in any order told apart, and a problem per word that is neither.
+
+    Overrides are quoted where Hydra's grammar needs it. Whatever is said of Hydra's own folders is overruled: runs keep
+    folders of their own. An unknown flag exits with argparse's usage, code 2.
+    """
+    from hydra._internal.utils import get_args_parser
+
+    from benchmark.quoting import quote_overrides
+
+    parsed, flags = get_args_parser().parse_intermixed_args(words), list(words)
+    for word in parsed.overrides:
+        flags.remove(word)
+    problems = [_strange(word) for word in parsed.overrides if "=" not in word and word[:1] != "~"]
+    multirun = parsed.multirun or "hydra.mode=MULTIRUN" in parsed.overrides
+    overrides = [word for word in parsed.overrides if "=" in word or word[:1] == "~"]
+    overrides = quote_overrides(overrides, multirun)
+    if any(key_of(override).startswith("hydra") for override in overrides):
+        overrides += HYDRA_FOLDERS
+    if parsed.hydra_help:
+        overrides = []  # Hydra's help is of Hydra alone, and stumbles over other overrides
+    shows = bool(parsed.help or parsed.hydra_help or parsed.cfg or parsed.info or parsed.shell_completion)
+    return Command(overrides, flags, multirun, shows, parsed.config_dir), problems
+
+
+def _strange(word: str) -> Problem:
+    names = list(commands.COMMANDS)
+    return Problem(word, "is neither a command nor key=value", "", ", ".join(names), closest(word, names))
+
+
+def _show(command: Command) -> int:
+    """Let Hydra print its help, the config or information."""
+    try:
+        _hydra(command, [])
+    except SystemExit as leaving:
+        return int(leaving.code or 0)
+    except Exception as error:
+        raise UserError(_recover(error, command)[1]) from error
+    return EXIT_OK
+
+
+def _hydra(command: Command, composed: list[Composed]) -> None:
     import hydra
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
-    def collect(composed: Any) -> None:
+    refused: list[OmegaConfBaseException] = []
+
+    def collect(config: Any) -> None:
         from hydra.core.hydra_config import HydraConfig
 
-        hydra_config = HydraConfig.get()
-        plain = OmegaConf.to_container(composed, resolve=True)
-        overrides = list(hydra_config.overrides.task)
-        collected.append((plain, dict(hydra_config.runtime.choices), overrides))
+        own = HydraConfig.get()
+        try:
+            plain: Any = OmegaConf.to_container(config, resolve=True)
+        except OmegaConfBaseException as error:  # raised in here, it would make Hydra print words of its own
+            refused.append(error)
+            return
+        multirun = own.mode is not None and own.mode.name == "MULTIRUN"
+        overrides = [text for text in own.overrides.task if not key_of(text).startswith("hydra")]
+        composed.append(Composed(plain, dict(own.runtime.choices), overrides, multirun))
 
-    with _quiet_hydra(arguments):
+    with _quiet_hydra(command.words):
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(collect)()
+    if refused:
+        raise refused[0]
 
 
 @contextlib.contextmanager
-def _quiet_hydra(arguments: Sequence[str]) -> Iterator[None]:
-    """Let Hydra see these arguments, raise instead of exiting, and write its one file where it is thrown away."""
+def _quiet_hydra(words: Sequence[str]) -> Iterator[None]:
+    """Let Hydra see these words, raise instead of exiting, and write its one file where it is thrown away."""
     from omegaconf import OmegaConf
 
+    scratch: list[str] = []
+
+    def scratch_folder() -> str:
+        scratch[:] = scratch or [tempfile.mkdtemp(prefix="genbench-")]
+        return scratch[0]
+
+    OmegaConf.register_new_resolver("genbench_scratch", scratch_folder, replace=True)
     before = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
-    scratch = tempfile.mkdtemp(prefix="genbench-") if {"-m", "--multirun"} & set(arguments) else "."
-    OmegaConf.register_new_resolver("genbench_scratch", lambda: scratch, replace=True)
-    sys.argv = [sys.argv[0], *arguments]
+    sys.argv = [sys.argv[0], *words]
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         yield
@@ -134,26 +189,16 @@ def _quiet_hydra(arguments: Sequence[str]) -> Iterator[None]:
         os.environ.pop("HYDRA_FULL_ERROR")
         if before[1] is not None:
             os.environ["HYDRA_FULL_ERROR"] = before[1]
-        if scratch != ".":
-            shutil.rmtree(scratch, ignore_errors=True)
+        for folder in scratch:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def _recover(error: Exception, arguments: Sequence[str]) -> tuple[list, list[Problem]]:
+def _recover(error: Exception, command: Command) -> tuple[list[Composed], list[Problem]]:
     """Return what still composes, and every mistake, when Hydra refused the command line."""
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
+    from benchmark import mistakes
 
-    if not isinstance(error, (HydraException, OmegaConfBaseException)):
+    if not mistakes.is_mistake(error):
         raise error
-    mistakes = importlib.import_module("benchmark.mistakes")
-    overrides = [word for word in arguments if "=" in word and not word.startswith("-")]
-    searchpath = [
-        str(Path(value).absolute())
-        for flag, value in zip(arguments, [*arguments[1:], ""], strict=True)
-        if flag in ("--config-dir", "-cd")
-    ]
-    problems, plain, choices, good = mistakes.find_mistakes(conf_folder(), overrides, searchpath)
-    if not problems:
-        first = str(error).strip().splitlines()[0]
-        problems = [Problem("command line", first, " ".join(arguments))]
-    return ([(plain, choices, good)] if plain else []), problems
+    overrides = [word for word in command.overrides if word not in HYDRA_FOLDERS]
+    problems, composed = mistakes.find_mistakes(conf_folder(), overrides, command.config_dir, command.multirun, error)
+    return ([composed] if composed else []), problems

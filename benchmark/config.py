@@ -6,7 +6,7 @@ under conf/ afterwards changes nothing in a run that goes on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -97,28 +97,49 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 def typed(plain: Mapping[str, Any]) -> tuple[Config | None, list[Problem]]:
     """Return the typed config of Hydra's plain one, or every mistake in it."""
     values, problems = dict(plain), []
-    values["mode"] = SPELLINGS.get(values.get("mode", "all"), values.get("mode", "all"))
-    compute = dict(values.get("compute") or {})
-    struct: type
-    for place, struct in (("compute.infer", StageCompute), ("compute.eval", StageCompute)):
-        stage = place.split(".")[1]
-        compute[stage], found = _section(struct, compute.get(stage), place)
-        problems += found
-    for place, struct, given in (("media", Media, values.get("media")), ("compute", Compute, compute)):
-        values[place], found = _section(struct, given, place)
-        problems += found
+    mode = values.get("mode", "all")
+    values["mode"] = SPELLINGS.get(mode, mode) if isinstance(mode, str) else mode
+    compute = values.get("compute")
+    if isinstance(compute, Mapping):
+        compute = dict(compute)
+        for stage in ("infer", "eval"):
+            compute[stage], found = _section(StageCompute, compute.get(stage), f"compute.{stage}")
+            problems += found
+    values["compute"], found = _section(Compute, compute, "compute")
+    problems += found
+    values["media"], found = _section(Media, values.get("media"), "media")
+    problems += found
     bound, found = bind(Config, values, "")
     problems += found
     return (None, problems) if problems else (Config(**bound), [])
 
 
-def _section(struct: type, given: Mapping[str, Any] | None, where: str) -> tuple[Any, list[Problem]]:
+def _section(struct: type, given: Any, where: str) -> tuple[Any, list[Problem]]:
+    """Return a part of the config as its struct (its defaults where it is wrong), and the mistakes in it."""
     if isinstance(given, struct):
         return given, []
     if given is not None and not isinstance(given, Mapping):
-        return struct(), [Problem(where, "expected settings", repr(given))]
+        return struct(), [Problem(where, "wrong value", repr(given), "settings (key: value)")]
     bound, problems = bind(struct, given or {}, where)
-    return (struct(**bound) if not problems else struct()), problems
+    return (struct() if problems else struct(**bound)), problems
+
+
+def without_mistakes(plain: Mapping[str, Any], problems: Sequence[Problem]) -> Config | None:
+    """Return the config with each wrong value left at its default, so that planning can find what else is wrong."""
+    wrong = {problem.where for problem in problems}
+    pruned = _prune(plain, wrong, "")
+    for group in ("model", "dataset", "prompts", "metrics"):
+        pruned.setdefault(group, {})
+    config, _ = typed(pruned)
+    return config
+
+
+def _prune(node: Mapping[str, Any], wrong: set[str], prefix: str) -> dict[str, Any]:
+    return {
+        key: _prune(value, wrong, f"{prefix}{key}.") if isinstance(value, Mapping) else value
+        for key, value in node.items()
+        if f"{prefix}{key}" not in wrong
+    }
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -158,6 +179,7 @@ class Frozen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     model: dict[str, Any]
     dataset: dict[str, Any]
     prompts: dict[str, Any]
+    choices: dict[str, str] = {}  # the options chosen: model, dataset, prompts
     metrics: dict[str, MetricPlan]
     media: Media
     compute: Compute

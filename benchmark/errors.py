@@ -44,12 +44,12 @@ class GenbenchError(Exception):
 
 
 class UserError(GenbenchError):
-    """One or several mistakes of the user, shown together."""
+    """One or several mistakes of the user, shown together, each once."""
 
     exit_code = EXIT_USER
 
     def __init__(self, problems: Iterable[Problem] | Problem) -> None:
-        self.problems = [problems] if isinstance(problems, Problem) else list(problems)
+        self.problems = list(dict.fromkeys([problems] if isinstance(problems, Problem) else problems))
         super().__init__(self.message())
 
     def message(self) -> str:
@@ -77,10 +77,10 @@ class Interrupted(GenbenchError):
     exit_code = EXIT_INTERRUPTED
 
 
-def closest(word: str, allowed: Iterable[str]) -> str:
-    """Return "did you mean `x`?" for the allowed word nearest to `word`, or an empty string."""
-    matches = get_close_matches(word, list(allowed), n=1, cutoff=0.6)
-    return f"did you mean `{matches[0]}`?" if matches else ""
+def closest(word: str, allowed: Iterable[str], prefix: str = "") -> str:
+    """Return "did you mean `x`?" for the allowed words nearest to `word` (with `prefix`), or an empty string."""
+    matches = get_close_matches(word, list(allowed), n=2, cutoff=0.6)
+    return f"did you mean {' or '.join(f'`{prefix}{match}`' for match in matches)}?" if matches else ""
 
 
 def some(items: Iterable[object], most: int = 12) -> str:
@@ -88,3 +88,14 @@ def some(items: Iterable[object], most: int = 12) -> str:
     listed = [str(item) for item in items]
     rest = len(listed) - most
     return ", ".join(listed[:most]) + (f", and {rest} more" if rest > 0 else "")
+
+
+def blame(error: BaseException) -> str:
+    """Return what an exception of somebody else's code says, and the file and line that raised it."""
+    said = f"{type(error).__name__}: {error}".rstrip(": ").splitlines()[0]
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    if trace is None or isinstance(error, SyntaxError):
+        return said
+    return f"{said} ({trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno})"

@@ -15,7 +15,7 @@ import yaml
 from benchmark.config import Frozen
 from benchmark.devices import visible_gpus
 from benchmark.errors import Problem, UserError
-from benchmark.plan import Plan
+from benchmark.invocation import Plan
 from benchmark.store import Store, is_disk_full, point_latest, reserve
 
 PACKAGES = (
@@ -62,8 +62,11 @@ def freeze(plan: Plan, folder: Path | None = None) -> Store:
 def _write(store: Store, plan: Plan) -> None:
     frozen = plan.frozen
     text = frozen.to_yaml()
-    if not store.cases_file.exists():
-        store.write(store.cases_file, plan.table.by_cost())
+    lines = plan.table.by_cost()
+    if store.cases_file.exists():
+        lines = plan.table.moved(store.cases_file.read_bytes().splitlines()) or []
+    if lines:
+        store.write(store.cases_file, lines)
     store.write(store.configs / f"{frozen.digest}.yaml", text)
     store.write(store.configs / "overrides.yaml", yaml.safe_dump(list(plan.overrides), allow_unicode=True))
     store.write(store.configs / "environment.json", environment())

@@ -4,90 +4,102 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from benchmark.config import Config, Frozen, typed
+from benchmark.config import Frozen, typed, without_mistakes
 from benchmark.errors import EXIT_OK, Interrupted, Problem, UserError
-from benchmark.freeze import freeze
-from benchmark.plan import Invocation, Plan, plan
-from benchmark.run import Outcome
+from benchmark.invocation import Composed, Invocation, Plan
+from benchmark.plan import plan
 from benchmark.store import Store
-from benchmark.sweep import freeze_sweep, plan_sweep
 
-Composed = tuple[dict[str, Any], dict[str, Any], list[str]]
+if TYPE_CHECKING:
+    from benchmark.run import Outcome
 
 
-def start(composed: Sequence[Composed], problems: Sequence[Problem], multirun: bool, command: str) -> int:
+def start(composed: Sequence[Composed], problems: Sequence[Problem]) -> int:
     """Plan what was composed, and run it unless it is a dry run; return the exit code.
 
     `problems` are those of the command line. Raises UserError with them and all that planning finds.
     """
-    invocations, found = _invocations(composed)
-    problems = [*problems, *found]
-    try:
-        if multirun and not problems:
-            plans, folder, named = plan_sweep(invocations)
-        else:
-            plans = [plan(invocation) for invocation in invocations]
-    except UserError as error:
-        raise UserError([*problems, *error.problems]) from error
+    invocations, problems = _invocations(composed, problems)
     if problems:
-        raise UserError(problems)
-    if invocations[0].config.dry_run:
-        from benchmark.dry_run import print_plans
-
-        print_plans(plans)
-        return EXIT_OK
-    stores = freeze_sweep(plans, folder, named) if multirun else [freeze(plans[0])]
-    for plan_, store in zip(plans, stores, strict=True):
-        _announce(plan_, store)
-    return launch([(store, plan_.frozen) for store, plan_ in zip(stores, plans, strict=True)])
-
-
-def _invocations(composed: Sequence[Composed]) -> tuple[list[Invocation], list[Problem]]:
-    invocations, problems = [], []
-    for plain, choices, overrides in composed:
-        config, found = typed(plain)
-        problems += [problem for problem in found if problem not in problems]
-        if config is None:
-            config = _without_mistakes(plain, found)
-        if config:
-            names = str(choices.get("model")), str(choices.get("dataset"))
-            invocations.append(Invocation(config, *names, overrides))
-    return invocations, problems
-
-
-def _without_mistakes(plain: Mapping[str, Any], problems: Sequence[Problem]) -> Config | None:
-    """Return the config with what is wrong left at its default, so that planning can find what else is wrong."""
-    wrong = {problem.where for problem in problems}
-    pruned = _prune(plain, wrong, "")
-    config, _ = typed(pruned)
-    return config
-
-
-def _prune(node: Mapping[str, Any], wrong: set[str], prefix: str) -> dict[str, Any]:
-    kept = {}
-    for key, value in node.items():
-        if f"{prefix}{key}" in wrong:
-            continue
-        inner = isinstance(value, Mapping) and prefix + key in (
-            "media",
-            "compute",
-            "compute.infer",
-            "compute.eval",
+        raise UserError([*problems, *_more_problems(invocations, problems)])
+    if len({invocation.config.compute.launcher for invocation in invocations}) > 1:
+        raise UserError(
+            Problem("compute.launcher", "a sweep has one launcher for all its runs", fix="one sweep for each")
         )
-        kept[key] = _prune(value, wrong, f"{prefix}{key}.") if inner else value
-    return kept
+    if composed[0].multirun:
+        return _start_sweep(invocations)
+    planned = plan(invocations[0])
+    if planned.frozen.debug and planned.frozen.compute.launcher != "local":
+        raise UserError(
+            Problem("debug", "runs in this process, so compute.launcher must be local", fix="compute=local")
+        )
+    if invocations[0].config.dry_run:
+        return _show([planned], [])
+    from benchmark.freeze import freeze
+
+    store = freeze(planned)
+    _announce(planned, store)
+    return launch([(store, planned.frozen)])
 
 
-def _announce(plan_: Plan, store: Store) -> None:
-    if plan_.store:
-        print(f"going on with {store.folder}: {plan_.why}")
+def _start_sweep(invocations: Sequence[Invocation]) -> int:
+    from benchmark.sweep import freeze_sweep, plan_sweep
+
+    sweep = plan_sweep(invocations)
+    plans = list(sweep.runs.values())
+    if invocations[0].config.dry_run:
+        return _show(plans, [sweep.place(slug, "<now>") for slug in sweep.runs])
+    runs = freeze_sweep(sweep)
+    print(f"sweep folder {runs[0][0].folder.parent} ({plans[0].why})")
+    for planned, (store, _) in zip(plans, runs, strict=True):
+        _announce(planned, store)
+    return launch(runs)
+
+
+def _show(plans: Sequence[Plan], folders: Sequence[Path]) -> int:
+    from benchmark.dry_run import print_plans
+
+    print_plans(plans, folders)
+    return EXIT_OK
+
+
+def _invocations(composed: Sequence[Composed], problems: Sequence[Problem]) -> tuple[list[Invocation], list[Problem]]:
+    """Return the typed invocations, what is mistyped left at its default, and the problems with these added."""
+    invocations: list[Invocation] = []
+    found: list[Problem] = []
+    for plain, choices, overrides, _ in composed:
+        config, mistakes = typed(plain)
+        found += mistakes
+        config = config or without_mistakes(plain, mistakes)
+        if config:
+            model, dataset, prompts = (str(choices.get(group) or "") for group in ("model", "dataset", "prompts"))
+            partial = bool(problems or mistakes)
+            invocations.append(Invocation(config, model, dataset, overrides, prompts, partial))
+    return invocations, list(dict.fromkeys([*problems, *found]))
+
+
+def _more_problems(invocations: Sequence[Invocation], problems: Sequence[Problem]) -> list[Problem]:
+    """Return what planning finds besides; nothing of the places where something is wrong already."""
+    blamed = {problem.where for problem in problems}
+    found: list[Problem] = []
+    for invocation in invocations:
+        try:
+            plan(invocation)
+        except UserError as error:
+            found += [problem for problem in error.problems if problem.where not in blamed]
+    return found
+
+
+def _announce(planned: Plan, store: Store) -> None:
+    if planned.store:
+        print(f"going on with {store.folder}: {planned.why}")
     else:
-        print(f"run folder {store.folder}" + ("" if plan_.why == "reuse=null" else f" ({plan_.why})"))
-    for note in plan_.notes:
+        print(f"run folder {store.folder}" + ("" if planned.why == "reuse=null" else f" ({planned.why})"))
+    for note in planned.notes:
         print(f"note: {note}")
     sys.stdout.flush()
 
@@ -97,36 +109,20 @@ def launch(runs: Sequence[tuple[Store, Frozen]]) -> int:
     name = runs[0][1].compute.launcher
     try:
         launcher = importlib.import_module(f"launchers.{name}")
-    except ModuleNotFoundError as error:
-        there = sorted(path.stem for path in _launchers() if hasattr_launch(path))
-        raise UserError(Problem("compute.launcher", "no such launcher", name, ", ".join(there))) from error
+    except ImportError as error:
+        fix = "install what it needs, or choose another; the run goes on when the command is repeated"
+        raise UserError(Problem("compute.launcher", f"{name} can't be used: {error}", fix=fix)) from error
     try:
         outcomes: list[Outcome] = launcher.launch(runs)
     except Interrupted as error:
-        folder = _common_folder(runs)
-        print(
-            f"\n{error}: all that was recorded is kept. Go on with:\n  python -m benchmark resume {folder}",
-            file=sys.stderr,
-        )
+        folders = {store.folder for store, _ in runs}
+        folder = folders.pop() if len(folders) == 1 else runs[0][0].folder.parent
+        kept = f"\n{error}: all that was recorded is kept. Go on with:\n  python -m benchmark resume {folder}"
+        print(kept, file=sys.stderr)
         return error.exit_code
     for outcome in outcomes:
         finish(outcome, show="viz" in outcome.frozen.stages)
-    return max(outcome.exit_code for outcome in outcomes)
-
-
-def _launchers() -> list[Path]:
-    import launchers
-
-    return list(Path(launchers.__file__ or "").parent.glob("*.py"))
-
-
-def hasattr_launch(path: Path) -> bool:
-    return "def launch(" in path.read_text()
-
-
-def _common_folder(runs: Sequence[tuple[Store, Frozen]]) -> Path:
-    folders = {store.folder for store, _ in runs}
-    return folders.pop() if len(folders) == 1 else runs[0][0].folder.parent
+    return max((outcome.exit_code for outcome in outcomes), default=EXIT_OK)
 
 
 def finish(outcome: Outcome, show: bool) -> None:
@@ -145,6 +141,5 @@ def finish(outcome: Outcome, show: bool) -> None:
         print(f"scores       {store.merged('eval', frozen.model_name)}")
     print(f"summary      {store.summary_file(frozen.model_name)}")
     if outcome.lacking:
-        print(
-            f"incomplete: {'; '.join(outcome.lacking)} missing. Go on with:\n  python -m benchmark resume {store.folder}"
-        )
+        lacking = "; ".join(outcome.lacking)
+        print(f"incomplete: {lacking} missing. Go on with:\n  python -m benchmark resume {store.folder}")

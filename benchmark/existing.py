@@ -1,0 +1,130 @@
+"""Planning mode=eval and mode=viz: model, dataset, prompts and seed are those of the run that is worked on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from benchmark import needs, reuse
+from benchmark.cases import CaseTable
+from benchmark.components import build_all, plan_metrics, plugin_folders, plugin_problems
+from benchmark.config import Config, Frozen, MetricPlan
+from benchmark.errors import Problem, UserError
+from benchmark.invocation import Invocation, Plan
+from benchmark.leaks import secret_problems
+from benchmark.resources import resource_problems
+from benchmark.settings import setting_problems
+from benchmark.store import Store
+
+TAKEN = ("model", "dataset", "prompts", "media", "seed", "samples", "limit")
+
+
+def plan_on_existing(invocation: Invocation, on: Store | None) -> Plan:
+    """Return the plan of one more look at a run that has its predictions. Raises UserError with all problems at once."""
+    config = invocation.config
+    problems = [*setting_problems(invocation), *resource_problems(config), *secret_problems(config)]
+    store, found = (on, []) if on else _named(invocation)
+    if store is None:
+        raise UserError([*problems, *found])
+    old = reuse.newest_config(store)
+    problems += _contradictions(invocation, store, old)
+    table = read_cases(store)
+    plugins = list(dict.fromkeys([*old.plugins, *config.plugins]))
+    metrics = old.metrics
+    if config.mode == "eval":
+        metrics, found = _metrics(invocation, store, old, plugins, table)
+    else:
+        found = plugin_problems(config.plugins)
+    problems += found
+    if problems or invocation.partial:
+        raise UserError(problems)
+    frozen = msgspec.structs.replace(
+        old,
+        mode=config.mode,
+        metrics=metrics,
+        compute=config.compute,
+        plugins=plugins,
+        plugin_folders=old.plugin_folders | plugin_folders(plugins),
+        debug=config.debug,
+    )
+    frozen = reuse.next_passes(store, frozen, config.redo)
+    why = f"mode={config.mode} works on an existing run"
+    root = Path(config.output_root)
+    return Plan(frozen, table, root, store, why, invocation.overrides, _notes(old, frozen))
+
+
+def _named(invocation: Invocation) -> tuple[Store | None, list[Problem]]:
+    config = invocation.config
+    if config.reuse is None:
+        fix = "leave reuse away (the latest run), or give reuse=<timestamp>"
+        return None, [Problem("reuse", f"mode={config.mode} needs a run to work on", "null", "latest", fix)]
+    if invocation.partial and not config.name:
+        return None, []
+    return reuse.named_run(Path(config.output_root), invocation.name, config.reuse)
+
+
+def read_cases(store: Store) -> CaseTable:
+    """Return the cases of a run."""
+    table = CaseTable()
+    for case in store.cases():
+        table.add(case)
+    return table
+
+
+def _metrics(
+    invocation: Invocation, store: Store, old: Frozen, plugins: list[str], table: CaseTable
+) -> tuple[dict[str, MetricPlan], list[Problem]]:
+    """Return the metrics to score: those given by hand, else those of the run.
+
+    Beside those given by hand, what the run has scored in full stays in its summary; what it has not is left to others.
+    """
+    config = invocation.config
+    by_hand = invocation.chose("metrics") or any(invocation.gave(f"metrics.{name}") for name in config.metrics)
+    given = config.metrics if by_hand or not old.metrics else {}
+    kept = {name: plan for name, plan in old.metrics.items() if name not in given and _stays(store, old, name, by_hand)}
+    specs = {name: plan.spec for name, plan in kept.items()} | given
+    taken: Config = msgspec.structs.replace(
+        config, model=old.model, prompts=old.prompts, metrics=specs, plugins=plugins
+    )
+    parts, problems = build_all(taken, with_dataset=False)
+    problems += needs.lacks(table, parts.metric_needs())
+    problems += needs.changed_inputs(table)
+    if problems:
+        return {}, problems
+    planned = plan_metrics(taken, parts)
+    return (planned | kept if by_hand else planned), []
+
+
+def _stays(store: Store, old: Frozen, name: str, by_hand: bool) -> bool:
+    alone = msgspec.structs.replace(old, mode="eval", metrics={name: old.metrics[name]})
+    return not by_hand or not reuse.missing(store, alone)
+
+
+def _contradictions(invocation: Invocation, store: Store, old: Frozen) -> list[Problem]:
+    """Return a problem for each thing that was given by hand and that the run has otherwise."""
+    asked, has = _taken(invocation.config), _taken(old)
+    found = {key: pair for key, pair in reuse.differences(has, asked).items() if invocation.gave(key)}
+    for group, option in old.choices.items():
+        chosen = invocation.choices.get(group)
+        if invocation.chose(group) and option and chosen and chosen != option:
+            found[group] = (option, chosen)
+    return reuse.refusal(store, found, "mode=all reuse=null")
+
+
+def _taken(config: Config | Frozen) -> dict[str, Any]:
+    taken: dict[str, Any] = {}
+    for key in TAKEN:
+        taken |= dict(reuse.flatten(key, msgspec.to_builtins(getattr(config, key))))
+    return taken
+
+
+def _notes(old: Frozen, frozen: Frozen) -> list[str]:
+    notes = []
+    for name, plan in frozen.metrics.items():
+        before = old.metrics.get(name)
+        if before and before.identity.fingerprint != plan.identity.fingerprint:
+            changed = reuse.changes(reuse.differences(before.identity.keys, plan.identity.keys))
+            notes.append(f"metrics.{name} has other settings than last time ({changed}): its scores are computed again")
+    return notes
