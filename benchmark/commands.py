@@ -85,12 +85,11 @@ def _status_lines(folder: Path) -> list[str]:
 
 def is_complete(folder: Path) -> bool:
     """Return whether the run has all that its newest invocation asked for."""
-    from benchmark.plan import wanted_of
     from benchmark.reuse import missing, newest_config
     from benchmark.store import open_run
 
     store = open_run(folder)
-    return not missing(store, wanted_of(newest_config(store)))
+    return not missing(store, newest_config(store))
 
 
 def wait(parsed: argparse.Namespace) -> int:
@@ -123,6 +122,8 @@ def resume(parsed: argparse.Namespace) -> int:
     for folder in find_runs(parsed.run, parsed.output_root):
         store = open_run(folder)
         frozen = newest_config(store)
+        if frozen.mode != "infer":
+            frozen = msgspec.structs.replace(frozen, mode="all")  # whatever the last look at it was for
         if parsed.workers:
             compute = msgspec.structs.replace(frozen.compute, workers=parsed.workers)
             frozen = msgspec.structs.replace(frozen, compute=compute)

@@ -199,7 +199,7 @@ class Frozen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @property
     def digest(self) -> str:
-        return digest(msgspec.to_builtins(self))
+        return digest(self._plain())
 
     @property
     def measures(self) -> dict[str, Measure]:
@@ -211,7 +211,11 @@ class Frozen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return {option: plan.identity.fingerprint for option, plan in self.metrics.items()}
 
     def to_yaml(self) -> str:
-        return yaml.safe_dump(msgspec.to_builtins(self), sort_keys=False, allow_unicode=True)
+        return yaml.safe_dump(self._plain(), sort_keys=False, allow_unicode=True)
+
+    def _plain(self) -> dict[str, Any]:
+        """Return the config as a reader of its file will have it: 0 where a float belongs is 0.0 there."""
+        return msgspec.to_builtins(msgspec.convert(msgspec.to_builtins(self), Frozen))
 
 
 def read_frozen(path: Path) -> Frozen:

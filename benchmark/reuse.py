@@ -156,6 +156,8 @@ def choose(output_root: Path, wanted: Frozen, redo: bool) -> tuple[Store | None,
         except UserError as error:
             notes.append(f"{store.folder.name} is left alone: {error.problems[0].wrong}")
             continue
+        if found and only_scores(found) and (lacking := missing(store, msgspec.structs.replace(wanted, mode="infer"))):
+            return store, f"{lacking}; its scores are made anew, for {changes(found)}"
         if found:
             hint = "; mode=eval would score its predictions anew" if only_scores(found) else ""
             notes.append(f"the newest run, {store.folder.name}, has other settings: {changes(found)}{hint}")

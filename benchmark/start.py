@@ -121,18 +121,19 @@ def launch(runs: Sequence[tuple[Store, Frozen]]) -> int:
         print(kept, file=sys.stderr)
         return error.exit_code
     for outcome in outcomes:
-        finish(outcome, show="viz" in outcome.frozen.stages)
+        finish(outcome, by_category=len(outcomes) == 1)
     return max((outcome.exit_code for outcome in outcomes), default=EXIT_OK)
 
 
-def finish(outcome: Outcome, show: bool) -> None:
-    """Print what came of a run, what it lacks, and where things are."""
+def finish(outcome: Outcome, by_category: bool) -> None:
+    """Print what came of a run, what it lacks, and where things are; of a sweep's runs the overall values are enough."""
     store, frozen = outcome.store, outcome.frozen
+    show = "viz" in frozen.stages
     if show:
         from benchmark.report.terminal import print_summary
 
         print()
-        print_summary(outcome.summary, title=f"{frozen.name} {store.folder.name}")
+        print_summary(outcome.summary, title=f"{frozen.name} {store.folder.name}", by_category=by_category)
         print()
     for words in outcome.worker_ends:
         print(f"worker {words}")

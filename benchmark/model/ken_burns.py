@@ -47,6 +47,7 @@ class KenBurns:
     batch_size: Annotated[int, Meta(ge=1)] = 1
 
     version: ClassVar[str] = "1"
+    execution_only: ClassVar[tuple[str, ...]] = ("batch_size",)
     output: ClassVar[Kind] = "video"
     needs: ClassVar[tuple[str, ...]] = ("image", "fields.move")
 

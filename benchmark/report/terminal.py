@@ -41,11 +41,12 @@ class Form:
         return f"{round(value, self.decimals) + 0.0:.{self.decimals}f}"  # + 0.0 turns -0.0 into 0.0
 
 
-def print_summary(summary: Summary, console: Console | None = None, title: str = "") -> None:
+def print_summary(summary: Summary, console: Console | None = None, title: str = "", by_category: bool = True) -> None:
     """Print the metrics by category, the failures by cause, and the time of each stage.
 
     The table has a column per metric; where these do not fit the console, a row per metric and a table per
-    category. Nothing that a user named is read as markup. `title` says which run it is.
+    category. Nothing that a user named is read as markup. `title` says which run it is. `by_category=False` leaves out
+    all but the overall values.
     """
     if console is None:
         from rich.console import Console
@@ -56,7 +57,8 @@ def print_summary(summary: Summary, console: Console | None = None, title: str =
     made = summary.predictions
     lost = [f", {n} {what}" for n, what in ((made.failed, "failed"), (made.missing, "missing")) if n]
     _line(console, f"Predictions: {made.ok}/{made.expected} ok{''.join(lost)}")
-    for table in _tables(summary, console) if summary.metrics else []:
+    tables = _tables(summary, console) if by_category else _by_row(summary, console.width)[:1]
+    for table in tables if summary.metrics else []:
         console.print()
         console.print(table, crop=False, highlight=False)
     if summary.metrics:

@@ -31,7 +31,14 @@ def until(true: Callable[[], Any], timeout_s: float = 60.0) -> Any:
 class Bench:
     """genbench in a folder of its own, with the studio's components at hand."""
 
-    studio = ("--config-dir", str(HERE / "conf"), "plugins=[studio]", "model=echo", "dataset=numbers", "metrics=[length]")
+    studio = (
+        "--config-dir",
+        str(HERE / "conf"),
+        "plugins=[studio]",
+        "model=echo",
+        "dataset=numbers",
+        "metrics=[length]",
+    )
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -28,7 +28,9 @@ def test_the_default_run_leaves_the_folder_of_the_readme_and_numbers_that_add_up
         assert (run / part).is_file(), part
         assert part.startswith(("configs/", "cases", "logs/")) or str(Path("latest") / part) or part in output
     predictions = bench.records("predictions")
-    assert len({record["case_id"].split("-")[1] for record in predictions}) == 8, "limit=8 is spread over the categories"
+    assert len({record["case_id"].split("-")[1] for record in predictions}) == 8, (
+        "limit=8 is spread over the categories"
+    )
     for record in predictions:
         with av.open(str(run / record["files"]["video"])) as clip:
             frames = sum(1 for _ in clip.decode(video=0))
@@ -88,7 +90,9 @@ def test_both_stages_run_in_another_minor_python_without_hydra_or_our_package(be
     else:
         subprocess.run([base, "-m", "venv", str(environment)], check=True)
         subprocess.run([python, "-m", "pip", "install", "--quiet", *LIGHT], check=True)
-    without = "import importlib.util as u; assert not any(map(u.find_spec, ('hydra', 'submitit', 'torch', 'benchmark')))"
+    without = (
+        "import importlib.util as u; assert not any(map(u.find_spec, ('hydra', 'submitit', 'torch', 'benchmark')))"
+    )
     subprocess.run([python, "-c", without], check=True, cwd="/")
 
     code, output = bench.run(f"compute.infer.python={python}", f"compute.eval.python={python}", "name=other")

@@ -108,7 +108,13 @@ def test_a_hung_case_is_failed_after_its_time(bench: Bench) -> None:
 
 def test_failed_cases_are_tried_again_up_to_max_attempts_and_on_demand(bench: Bench) -> None:
     mended = bench.folder / "mended"
-    command = ("model.failing=[c004]", f"model.mended={mended}", f"model.trace={bench.trace}", "max_attempts=2", "name=x")
+    command = (
+        "model.failing=[c004]",
+        f"model.mended={mended}",
+        f"model.trace={bench.trace}",
+        "max_attempts=2",
+        "name=x",
+    )
     code, output = bench.run(*command)
     assert code == 1
     assert "RuntimeError: c004 can't be answered" in output
@@ -252,3 +258,21 @@ def test_a_model_that_cannot_load_fails_no_case_and_shows_why(bench: Bench) -> N
     assert "OSError: no such weights" in output
     assert "infer/w0.log" in output
     assert bench.summary()["predictions"] == {"expected": 12, "ok": 0, "failed": 0, "missing": 12}
+
+
+def test_a_changed_metric_setting_costs_no_prediction_of_an_incomplete_run(bench: Bench) -> None:
+    command = ("model.sleep_s=0.1", f"model.trace={bench.trace}", "name=x")
+    process = bench.start(*command)
+    until(lambda: len(bench.asked()) >= 5)
+    bench.kill_all(process)
+    code, output = bench.run(*command, "metrics.length.scale=2")
+    assert code == 0, output
+    assert "metrics.length.scale: 1.0 -> 2.0" in output
+    assert len(bench.runs) == 1
+    assert len(bench.asked()) <= 12 + 1
+
+
+def test_flags_may_stand_among_the_overrides(bench: Bench) -> None:
+    code, output = bench.run("model.word=a,b", "-m", "name=s", "dry_run=true")
+    assert code == 0, output
+    assert output.count("12 pending") == 4

@@ -103,7 +103,20 @@ basic/flicker ↑  0.949  [0.944, 0.954]   54/56
 def test_a_row_per_metric_where_columns_do_not_fit():
     shown = _shown(_summary(_two_metrics()), width=50)
     assert shown.startswith(GOLDEN_BY_ROW)
+    means = shown[shown.index("\nmean ") :].splitlines()
+    assert any(line.split()[:2] == ["物理", "0.953"] for line in means), "below it the categories' bare means"
+    assert any(line.split()[:3] == ["[bold]art[/bold]", "0.940", "12/14"] for line in means), shown
+
+
+def test_a_table_per_category_where_not_even_bare_means_fit():
+    shown = _shown(_summary(_two_metrics()), width=30)
     assert "\n\n物理\nmetric" in shown and "\n\n[bold]art[/bold]\nmetric" in shown
+
+
+def test_overall_values_alone_when_asked_for():
+    shown = _shown(_summary(_two_metrics()), by_category=False)
+    assert "30.1" in shown
+    assert "物理" not in shown
 
 
 def test_taller_rows_where_that_is_enough():
@@ -122,7 +135,8 @@ def test_no_number_is_ever_cut(width, n):
     shown = _shown(_summary(metrics), width=width)
     assert "…" not in shown
     for category in categories.values():
-        assert shown.count(f"[{category.ci_low:.3f}, {category.ci_high:.3f}]") == n
+        intervals = shown.count(f"[{category.ci_low:.3f}, {category.ci_high:.3f}]")
+        assert intervals == n or (intervals == 0 and shown.count(f"{category.mean:.3f}") == n)
     for metric in metrics.values():
         assert f"{metric.overall.mean:.3f}" in shown
         assert f"[{metric.overall.ci_low:.3f}, {metric.overall.ci_high:.3f}]" in shown
