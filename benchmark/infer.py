@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from benchmark import media
 from benchmark.claims import Chunk
 from benchmark.config import Frozen
-from benchmark.ledger import Ledger
+from benchmark.ledger import Deaths, Ledger
 from benchmark.media import Image, Video
 from benchmark.model import Model, Request
 from benchmark.prompts import Prompts
@@ -20,6 +20,7 @@ from benchmark.records import Key, Line, Prediction, sample_seed
 from benchmark.store import Store, prediction_digest
 
 GIB = 1024**3
+KINDS: dict[str, Any] = {"text": str, "image": Image, "video": Video}
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Inference:
     ledger: Ledger
     worker: str
     token: str
-    dead: Iterable[str] = ()
+    is_dead: Callable[[str], object]
     ahead: int = 0
     _cases: Any = field(init=False)
 
@@ -54,7 +55,7 @@ class Inference:
         self.threads = 0 if self.model.output == "text" and not self.model.needs else 2
 
     def pending(self, chunk: Chunk) -> list[Request]:
-        """Return the requests of the chunk that have no good record."""
+        """Return the requests of the chunk that have no good record, their prompts not rendered yet."""
         for journal in chunk.former:
             self.ledger.refresh_one(journal)
         turn, states, seed = self.frozen.infer, self.ledger.states, self.frozen.seed
@@ -63,12 +64,14 @@ class Inference:
             case = self._cases[index]
             for sample in range(self.frozen.samples):
                 if turn.wants(states.get((case.id, sample))):
-                    text, negative = self.prompts.render(case)
-                    requests.append(Request(case, sample, text, negative, sample_seed(seed, case.id, sample)))
+                    requests.append(Request(case, sample, "", "", sample_seed(seed, case.id, sample)))
         return requests
 
-    def deaths(self, chunk: Chunk) -> dict[Key, int]:
-        return self.ledger.deaths({*self.dead, *chunk.former})
+    def deaths(self, requests: Sequence[Request]) -> dict[Key, Deaths]:
+        states = self.ledger.states
+        keys = (request.key for request in requests)
+        recorded = ((key, state.last if (state := states.get(key)) else -1) for key in keys)
+        return self.ledger.deaths(recorded, self.is_dead)
 
     def prepare(self, request: Request) -> None:
         """Decode the input pictures ahead of their turn."""
@@ -77,18 +80,23 @@ class Inference:
                 request.image(role)
 
     def work(self, requests: Sequence[Request]) -> list[Output]:
+        for request in requests:
+            request.prompt, request.negative_prompt = self.prompts.render(request.case)
         cuda = _cuda()
         if cuda:
             cuda.reset_peak_memory_stats()
         start = time.perf_counter()
         values = self.model.generate(requests)
+        if isinstance(values, (str, bytes, Mapping)):
+            raise TypeError(f"a model gives a list of outputs, not {type(values).__name__}")
+        values = list(values)  # a generator works only now
         latency_s = round(time.perf_counter() - start, 6)
         peak = round(cuda.max_memory_allocated() / GIB, 3) if cuda else None
         return [Output(value, latency_s, len(requests), peak) for value in values]
 
-    def records(self, request: Request, output: Output) -> list[Line]:
+    def records(self, request: Request, output: Output, hold: Callable[[], None]) -> list[Line]:
         """Write the output's files, then return its record."""
-        made = self._save(request, output.value)
+        made = self._save(request, output.value, hold)
         return [
             Prediction(
                 case_id=request.case.id,
@@ -119,43 +127,44 @@ class Inference:
             )
         ]
 
-    def _save(self, request: Request, value: Any) -> dict[str, Any]:
+    def _save(self, request: Request, value: Any, hold: Callable[[], None]) -> dict[str, Any]:
+        kind = self.model.output
+        if not isinstance(value, KINDS[kind]):
+            raise TypeError(f"a model whose output is {kind} gives no {type(value).__name__}")
         if isinstance(value, str):
             return {"text": value, "sha256": prediction_digest({}, value)}
         frozen = self.frozen
         base = self.store.media_base(frozen.model_name, request.case, request.sample, frozen.samples)
         if isinstance(value, Video):
-            files, (n, height, width, _) = self._save_video(base, value), value.frames.shape
-            made = {"frames": n, "fps": float(value.fps)}
-            flags = media.quality_flags(value.frames)
-        elif isinstance(value, Image):
-            files, (height, width, _) = {"image": base.with_name(f"{base.name}.png")}, value.pixels.shape
-            with self.store.replacing(files["image"], self.token) as path:
-                media.write_png(path, value.pixels)
-            made, flags = {"frames": 1}, media.quality_flags(value.pixels[None])
+            files, frames = self._save_video(base, value, hold), value.frames
+            made = {"frames": len(frames), "fps": float(value.fps)}
         else:
-            raise TypeError(f"a model gives Video, Image or str, not {type(value).__name__}")
-        relative = {role: str(path.relative_to(self.store.folder)) for role, path in files.items()}
+            files, frames = {"image": base.with_name(f"{base.name}.png")}, value.pixels[None]
+            with self.store.replacing(files["image"], self.token, hold) as path:
+                media.write_png(path, value.pixels)
+            made = {"frames": 1}
         return {
-            "files": relative,
+            "files": {role: str(path.relative_to(self.store.folder)) for role, path in files.items()},
             "sha256": prediction_digest(files),
-            "width": width,
-            "height": height,
-            "quality_flags": flags,
+            "width": frames.shape[2],
+            "height": frames.shape[1],
+            "quality_flags": media.quality_flags(frames),
             **made,
         }
 
-    def _save_video(self, base: Path, video: Video) -> dict[str, Path]:
+    def _save_video(self, base: Path, video: Video, hold: Callable[[], None]) -> dict[str, Path]:
         settings = self.frozen.media
         keep_frames = settings.frames == "png"
         files = {"video": base / "video.mp4" if keep_frames else base.with_name(f"{base.name}.mp4")}
-        with self.store.replacing(files["video"], self.token) as path:
+        with self.store.replacing(files["video"], self.token, hold) as path:
             media.write_video(path, video, settings.crf, settings.pix_fmt)
         if keep_frames:
-            files["frames"] = base / "frames"
-            for index, pixels in enumerate(video.frames):
-                with self.store.replacing(files["frames"] / f"{index:05d}.png", self.token) as path:
+            files["frames"] = folder = base / "frames"
+            names = [f"{index:05d}.png" for index in range(len(video.frames))]
+            for name, pixels in zip(names, video.frames, strict=True):
+                with self.store.replacing(folder / name, self.token, hold) as path:
                     media.write_png(path, pixels)
+            self.store.keep_only(folder, names)
         return files
 
 

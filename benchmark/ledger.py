@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from benchmark.journal import read_journal
+from benchmark.journal import left_without_space, read_journal
 from benchmark.merge import read_manifest
 from benchmark.records import Abandon, Death, End, Key, Life, Start, Status
 from benchmark.store import Store
+
+BLOCK_BYTES = 1 << 24  # read at a time, so that memory holds states and not lines
+TIMED_OUT = "timed out"  # the one reason to leave in order that speaks against the cases in hand
 
 
 class PredictionEntry(msgspec.Struct, frozen=True, gc=False, tag_field="record", tag="prediction/1"):
@@ -95,7 +99,14 @@ class Pass(msgspec.Struct, frozen=True):
             return True
         if state.ok >= self.floor:
             return False
-        return state.last < self.attempt and state.failed.bit_count() < self.max_attempts
+        return state.last < self.attempt and (state.failed >> self.floor).bit_count() < self.max_attempts
+
+
+class Deaths(msgspec.Struct):
+    """How many lives ended while a unit was in hand, and how many of them while nothing else was."""
+
+    n: int = 0
+    alone: int = 0
 
 
 class Ledger:
@@ -116,22 +127,43 @@ class Ledger:
                 self._add_all(self._merged, 0)
             self.refresh()
 
+    @classmethod
+    def of(cls, store: Store, stage: str, model: str, fingerprints: Iterable[str]) -> Ledger:
+        """Return the ledger that this store object has of the stage, brought up to date, or a new one."""
+        key = (stage, model, *sorted(fingerprints))
+        ledger = store.ledgers.get(key)
+        if ledger is None:
+            ledger = store.ledgers[key] = cls(store, stage, model, key[2:])
+        else:
+            ledger.refresh()
+        return ledger
+
     def refresh(self) -> None:
         """Read what the journals hold by now."""
         for path in self._store.stage_journals(self._stage):
             self._offsets[path.name] = self._add_all(path, self._offsets.get(path.name, 0))
 
     def refresh_one(self, journal: str) -> None:
-        self._offsets[journal] = self._add_all(self._store.journals / journal, self._offsets.get(journal, 0))
+        """Read what one journal holds by now; one that is gone holds nothing."""
+        with contextlib.suppress(FileNotFoundError):
+            self._offsets[journal] = self._add_all(self._store.journals / journal, self._offsets.get(journal, 0))
 
     def _add_all(self, path: Path, offset: int) -> int:
-        records, end, bad = read_journal(path, offset, _decoder)
-        self.unreadable += bad
+        """Read on from `offset`, block by block, and return how far it went."""
+        while True:
+            records, end, bad = read_journal(path, offset, _decoder, BLOCK_BYTES)
+            self.unreadable += bad
+            self._add_records(path, records)
+            if end == offset:
+                return end
+            offset = end
+
+    def _add_records(self, path: Path, records: Iterable[Any]) -> None:
         flight = self.in_flight.setdefault(path.name, {}) if path != self._merged else {}
         for record in records:
             if isinstance(record, (PredictionEntry, ScoreEntry)):
                 if flight:
-                    flight.pop((record.case_id, record.sample), None)  # type: ignore[call-overload]
+                    flight.pop(Key(record.case_id or "", record.sample), None)
                 if record.fingerprint in self._fingerprints:
                     self._add(record)
             elif isinstance(record, Start):
@@ -141,7 +173,8 @@ class Ledger:
             elif isinstance(record, Abandon):
                 for key in record.keys:
                     flight.pop(key, None)
-        return end
+            elif isinstance(record, End) and record.reason != TIMED_OUT:
+                flight.clear()
 
     def _add(self, entry: Entry) -> None:
         unit = entry.unit
@@ -151,20 +184,27 @@ class Ledger:
         state.add(entry)
         self.last_attempt = max(self.last_attempt, entry.attempt)
 
-    def deaths(self, journals: Iterable[str]) -> dict[Key, int]:
-        """Return how many of these dead journals left each key started, with no record of it since."""
-        counts: dict[Key, int] = {}
-        for journal in journals:
-            for key, attempt in self.in_flight.get(journal, {}).items():
-                if attempt > self._recorded(key):
-                    counts[key] = counts.get(key, 0) + 1
-        return counts
+    def deaths(self, units: Iterable[tuple[Key, int]], is_dead: Callable[[str], object]) -> dict[Key, Deaths]:
+        """Return which units were in hand when a life ended that `is_dead` knows to be dead, and never recorded since.
 
-    def _recorded(self, key: Key) -> int:
-        if self._stage == "infer":
-            state = self.states.get(tuple(key))
-            return state.last if state else -1
-        return max((state.last for unit, state in self.states.items() if unit[:2] == tuple(key)), default=-1)
+        `units` are (case, sample) keys, each with the last attempt that is recorded of it (-1 for none).
+        """
+        flights = {journal: flight for journal, flight in self.in_flight.items() if flight}
+        if not flights:
+            return {}
+        found: dict[Key, Deaths] = {}
+        for key, recorded in units:
+            for journal, flight in flights.items():
+                if flight.get(key, -1) > recorded and is_dead(journal) and not self._full(journal):
+                    deaths = found.setdefault(key, Deaths())
+                    deaths.n += 1
+                    deaths.alone += len(flight) == 1
+        return found
+
+    def _full(self, journal: str) -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            return left_without_space(self._store.journals / journal)
+        return False
 
 
 @contextlib.contextmanager

@@ -7,18 +7,26 @@ Where a unit has several records, ok beats failed, the later attempt beats the e
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from benchmark.journal import read_journal
-from benchmark.records import Prediction, Score, digest, encode
+from benchmark.records import Key, Prediction, Score, Start, digest, encode
 from benchmark.store import Store, prediction_digest
+
+Record = Prediction | Score
 
 
 class Manifest(msgspec.Struct):
-    """How far each journal is contained in the merged file with this size and time."""
+    """How far each journal need not be read beside the merged file with this size and time.
+
+    That is as far as every record in it is in the merged file too and all that it started is recorded. So nothing hides what
+    only a journal knows: earlier failures, records of another fingerprint, what its writer died of, unreadable lines.
+    """
 
     size: int
     mtime_ns: int
@@ -42,19 +50,76 @@ def read_manifest(store: Store, stage: str, model: str) -> dict[str, int]:
     return {}
 
 
-def _sources(store: Store, stage: str, model: str) -> Iterator[tuple[str, list, int]]:
-    merged = store.merged(stage, model)
-    contained = read_manifest(store, stage, model)
-    if merged.is_file():
-        yield "", read_journal(merged)[0], 0
+@dataclass
+class Segment:
+    """What a journal holds behind the part that the manifest spares, from byte `start` to byte `end`."""
+
+    start: int
+    end: int
+    records: list
+    bad: int
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something is started and not recorded, or unreadable."""
+        flight: set[Key] = set()
+        for record in self.records:
+            if isinstance(record, Start):
+                flight.update(record.keys)
+            elif isinstance(record, (Prediction, Score)):
+                flight.discard(Key(record.case_id or "", record.sample))
+        return bool(flight or self.bad)
+
+
+@dataclass
+class Sources:
+    """All that was recorded of one kind: what the merged file holds, and what the journals hold beside it."""
+
+    merged: list
+    segments: dict[str, Segment]
+    unit: Callable[[Any], tuple]
+
+    def groups(self) -> dict[tuple, list]:
+        """Return the records of each unit."""
+        groups: dict[tuple, list] = {}
+        for records in (self.merged, *(segment.records for segment in self.segments.values())):
+            for record in records:
+                if isinstance(record, (Prediction, Score)):
+                    groups.setdefault(self.unit(record), []).append(record)
+        return groups
+
+    def spared(self, best: Mapping[tuple, Record]) -> dict[str, int]:
+        """Return how far each journal need not be read beside the best records."""
+
+        def are_best(records: Iterable[Any]) -> bool:
+            return all(best.get(self.unit(r)) == r for r in records if isinstance(r, (Prediction, Score)))
+
+        spared = {}
+        superseded = not are_best(self.merged)  # some journal that was spared knows more than the new file will
+        for name, segment in self.segments.items():
+            if segment.start and superseded:
+                continue
+            end = segment.start if segment.is_open or not are_best(segment.records) else segment.end
+            if end:
+                spared[name] = end
+        return spared
+
+
+def _sources(store: Store, stage: str, model: str, unit: Callable[[Any], tuple]) -> Sources:
+    contained, segments = read_manifest(store, stage, model), {}
     for path in store.stage_journals(stage):
-        records, end, _ = read_journal(path, contained.get(path.name, 0))
-        yield path.name, records, end
+        start = contained.get(path.name, 0)
+        records, end, bad = read_journal(path, start)
+        segments[path.name] = Segment(start, end, records, bad)
+    merged = store.merged(stage, model)  # after the journals: meanwhile it may only get richer
+    return Sources(read_journal(merged)[0] if merged.is_file() else [], segments, unit)
 
 
 def best_prediction(store: Store, records: Iterable[Prediction]) -> Prediction:
     """Return the record that counts among several of one (case, sample)."""
     candidates = list(records)
+    if len(candidates) == 1:
+        return candidates[0]
     top = max((record.status == "ok", record.attempt) for record in candidates)
     candidates = [record for record in candidates if (record.status == "ok", record.attempt) == top]
     if len({record.sha256 for record in candidates}) > 1:
@@ -73,24 +138,26 @@ def _matches_files(store: Store, record: Prediction) -> bool:
 
 def predictions(store: Store, model: str, fingerprint: str | None = None) -> dict[tuple, Prediction]:
     """Return the predictions that count, by (case_id, sample), of one fingerprint or of all."""
-    groups, _ = _collect(store, "infer", model, Prediction, lambda record: (record.case_id, record.sample))
     best = {}
-    for key, group in groups.items():
+    for key, group in _sources(store, "infer", model, _prediction_unit).groups().items():
         fitting = [record for record in group if fingerprint in (None, record.fingerprint)]
         if fitting:
-            best[key] = fitting[0] if len(fitting) == 1 else best_prediction(store, fitting)
+            best[key] = best_prediction(store, fitting)
     return best
 
 
 def scores(store: Store, model: str, made: Mapping[tuple, Prediction]) -> list[Score]:
     """Return the scores that count: per unit and fingerprint the best one, of the prediction as it is now."""
-    groups, _ = _collect(store, "eval", model, Score, _score_unit)
-    return _best_scores(groups, made)
+    return _best_scores(_sources(store, "eval", model, _score_unit).groups(), made)
 
 
 def set_digest(made: Mapping[tuple, Prediction]) -> str:
     """Return what identifies the set of all good predictions: a set score is valid only for this set."""
     return digest(sorted([*key, record.sha256] for key, record in made.items() if record.status == "ok"), 64)
+
+
+def _prediction_unit(record: Prediction) -> tuple:
+    return (record.case_id, record.sample)
 
 
 def _score_unit(record: Score) -> tuple:
@@ -103,45 +170,35 @@ def _best_scores(groups: Mapping[tuple, list[Score]], made: Mapping[tuple, Predi
         prediction = made.get(unit[:2])
         valid_for = whole_set if unit[0] is None else prediction.sha256 if prediction else ""
         valid = [record for record in group if record.prediction_sha256 == valid_for]
-        if valid:
+        if len(valid) == 1:
+            best.append(valid[0])
+        elif valid:
             best.append(max(valid, key=lambda record: (record.status == "ok", record.attempt, encode(record))))
     return best
 
 
-def _collect(
-    store: Store, stage: str, model: str, kind: type, unit: Callable[..., tuple]
-) -> tuple[dict[tuple, list], dict[str, int]]:
-    groups: dict[tuple, list] = {}
-    ends: dict[str, int] = {}
-    for name, records, end in _sources(store, stage, model):
-        if name:
-            ends[name] = end
-        for record in records:
-            if isinstance(record, kind):
-                groups.setdefault(unit(record), []).append(record)
-    return groups, ends
-
-
 def merge_predictions(store: Store, model: str) -> dict[tuple, Prediction]:
-    """Write predictions.jsonl from all journals, in the order of the cases, and return what it holds."""
-    groups, ends = _collect(store, "infer", model, Prediction, lambda record: (record.case_id, record.sample))
-    best = {key: group[0] if len(group) == 1 else best_prediction(store, group) for key, group in groups.items()}
-    _write(store, "infer", model, sorted(best.values(), key=lambda r: (r.case_id, r.sample)), ends)
+    """Write predictions.jsonl from all journals, ordered by case and sample, and return what it holds."""
+    sources = _sources(store, "infer", model, _prediction_unit)
+    best = {key: best_prediction(store, group) for key, group in sources.groups().items()}
+    _write(store, "infer", model, (encode(best[key]) for key in sorted(best)), sources.spared(best))
     return best
 
 
 def merge_scores(store: Store, model: str, made: Mapping[tuple, Prediction]) -> list[Score]:
     """Write scores.jsonl from all journals and return what it holds."""
-    groups, ends = _collect(store, "eval", model, Score, _score_unit)
-    best = _best_scores(groups, made)
+    sources = _sources(store, "eval", model, _score_unit)
+    best = _best_scores(sources.groups(), made)
     best.sort(key=lambda r: (r.case_id is None, r.case_id or "", r.sample, r.metric, r.fingerprint))
-    _write(store, "eval", model, best, ends)
+    spared = sources.spared({_score_unit(record): record for record in best})
+    _write(store, "eval", model, map(encode, best), spared)
     return best
 
 
-def _write(store: Store, stage: str, model: str, records: Iterable, ends: dict[str, int]) -> None:
-    merged = store.merged(stage, model)
-    store.write(merged, (encode(record) for record in records))
-    stat = merged.stat()
-    manifest = Manifest(stat.st_size, stat.st_mtime_ns, ends)
+def _write(store: Store, stage: str, model: str, lines: Iterable[bytes], spared: dict[str, int]) -> None:
+    with store.replacing(store.merged(stage, model)) as temporary:
+        with temporary.open("wb") as file:
+            file.writelines(lines)
+        stat = temporary.stat()  # of our file, not of one that someone else puts there next
+    manifest = Manifest(stat.st_size, stat.st_mtime_ns, spared)
     store.write(_manifest_file(store, stage, model), msgspec.json.encode(manifest))

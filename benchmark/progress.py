@@ -74,9 +74,9 @@ class Progress:
     def __init__(self, store: Store, frozen: Frozen, stage: str) -> None:
         self.store, self.frozen, self.stage = store, frozen, stage
         fingerprints = [frozen.prediction.fingerprint] if stage == "infer" else frozen.score_fingerprints.values()
-        self._ledger = Ledger(store, stage, frozen.model_name, fingerprints)
+        self._ledger = Ledger.of(store, stage, frozen.model_name, fingerprints)
         self._made = (
-            None if stage == "infer" else Ledger(store, "infer", frozen.model_name, [frozen.prediction.fingerprint])
+            None if stage == "infer" else Ledger.of(store, "infer", frozen.model_name, [frozen.prediction.fingerprint])
         )
         self._watcher = Watcher(store.journals, frozen.compute.lease_s)
         self._per_case = sum(len(plan.measures) for plan in frozen.metrics.values() if plan.scope == "case")

@@ -7,7 +7,9 @@ instead of a guess. Records hold paths, numbers and text, never tensors. docs/fo
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Literal, NamedTuple
+import re
+from collections.abc import Iterable
+from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -139,11 +141,26 @@ Line = Case | Prediction | Score | Life | Start | Abandon | Death | End
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Line)
+_TAG = re.compile(rb'\{"record":"([a-z]+)/([0-9]{1,6})"')
+
+
+def version_of(line: bytes) -> tuple[str, int]:
+    """Return the kind and version that a line names, or ("", 0)."""
+    found = _TAG.match(line)
+    return (found[1].decode(), int(found[2])) if found else ("", 0)
+
+
+VERSIONS = dict(version_of(b'{"record":"%b"' % kind.__struct_config__.tag.encode()) for kind in get_args(Line))
 
 
 def encode(record: Line) -> bytes:
     """Return the record as one JSON line, newline included."""
     return _encoder.encode(record) + b"\n"
+
+
+def encode_lines(records: Iterable[Line]) -> bytes:
+    """Return the records as JSON lines, one after the other."""
+    return _encoder.encode_lines(records)
 
 
 def decode(line: bytes) -> Line:

@@ -101,7 +101,7 @@ def needed_mb(model: Any, frozen: Frozen, store: Store | None) -> float:
         return 0.0
     done = 0
     if store:
-        ledger = Ledger(store, "infer", frozen.model_name, [frozen.prediction.fingerprint])
+        ledger = Ledger.of(store, "infer", frozen.model_name, [frozen.prediction.fingerprint])
         done = sum(state.ok >= 0 for state in ledger.states.values())
     return model.output_mb() * max(0, frozen.cases.n * frozen.samples - done)
 

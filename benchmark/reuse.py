@@ -172,7 +172,7 @@ def choose(output_root: Path, wanted: Frozen, redo: bool) -> tuple[Store | None,
 def missing(store: Store, wanted: Frozen) -> str:
     """Return in words what the run lacks of what is wanted, or "" when nothing is."""
     expected = wanted.cases.n * wanted.samples
-    ledger = Ledger(store, "infer", wanted.model_name, [wanted.prediction.fingerprint])
+    ledger = Ledger.of(store, "infer", wanted.model_name, [wanted.prediction.fingerprint])
     ok = sum(state.ok >= 0 for state in ledger.states.values())
     if "infer" in wanted.stages and ok < expected:
         return f"{ok} of {expected} predictions are there"
@@ -185,7 +185,7 @@ def missing(store: Store, wanted: Frozen) -> str:
 
 def scores_present(store: Store, wanted: Frozen, made: Ledger) -> tuple[int, int]:
     """Return how many of the wanted scores are there and valid, and how many there should be."""
-    ledger = Ledger(store, "eval", wanted.model_name, wanted.score_fingerprints.values())
+    ledger = Ledger.of(store, "eval", wanted.model_name, wanted.score_fingerprints.values())
     sets = {option for option, plan in wanted.metrics.items() if plan.scope == "set"}
     expected = wanted.cases.n * wanted.samples
     total = sum(len(plan.measures) * (1 if option in sets else expected) for option, plan in wanted.metrics.items())
@@ -208,9 +208,9 @@ def next_passes(store: Store, frozen: Frozen, redo: Iterable[str] = (), max_atte
     redo = set(redo)
     watcher = Watcher(store.journals, frozen.compute.lease_s)
     live = {life.stage for life in watcher.living("worker")}
-    last = Ledger(store, "infer", frozen.model_name, [frozen.prediction.fingerprint]).last_attempt
+    last = Ledger.of(store, "infer", frozen.model_name, [frozen.prediction.fingerprint]).last_attempt
     infer = _next(frozen.infer, last, "infer" in live, bool(redo & {"infer", "predictions"}), redo, max_attempts)
-    last = Ledger(store, "eval", frozen.model_name, frozen.score_fingerprints.values()).last_attempt
+    last = Ledger.of(store, "eval", frozen.model_name, frozen.score_fingerprints.values()).last_attempt
     metrics = {
         name: msgspec.structs.replace(
             plan, turn=_next(plan.turn, last, "eval" in live, name in redo, redo, max_attempts)

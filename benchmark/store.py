@@ -7,26 +7,32 @@ and merged into one file per kind by a pure function, so a crash at any moment l
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
+import re
 import secrets
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from benchmark.errors import DiskFull, Problem, UserError
-from benchmark.journal import Journal
+from benchmark.journal import FULL, Journal
 from benchmark.media import file_digest
 from benchmark.records import Case, digest
 
 MOST_NAME_BYTES = 200
+PLAIN_NAME = re.compile(rf"\w[\w .,=+-]{{0,{MOST_NAME_BYTES - 1}}}", re.ASCII)  # what nearly all names are like: good at a glance
+STALE_S = 24 * 3600.0  # then a half-written file without a writer's journal is nobody's any more
 
 
 def unsafe(name: str) -> str:
     """Return why the name can't be a file's name inside a run folder, or "" when it can."""
+    if PLAIN_NAME.fullmatch(name):
+        return ""
     if not name:
         return "is empty"
     if any(part in ("", ".", "..") for part in name.split("/")) or name.startswith("/"):
@@ -43,7 +49,9 @@ def unsafe(name: str) -> str:
 def code_digest() -> str:
     """Return a digest of this package's Python files, so that records tell which code made them."""
     root = Path(__file__).parent
-    return digest({str(path.relative_to(root)): path.read_text() for path in sorted(root.rglob("*.py"))}, 12)
+    return digest(
+        {str(path.relative_to(root)): path.read_text(encoding="utf-8") for path in sorted(root.rglob("*.py"))}, 12
+    )
 
 
 class CaseFile:
@@ -74,6 +82,7 @@ class Store:
         self.configs = folder / "configs"
         self.journals = folder / ".work" / "journals"
         self.cases_file = folder / "cases.jsonl"
+        self.ledgers: dict[tuple[str, ...], Any] = {}  # what was read of the records so far: see ledger.py
 
     @property
     def is_run(self) -> bool:
@@ -118,14 +127,19 @@ class Store:
         return sorted(self.journals.glob(f"{stage}-*.jsonl"))
 
     @contextlib.contextmanager
-    def replacing(self, path: Path, token: str = "") -> Iterator[Path]:
-        """Yield a temporary path beside `path`; on leaving without an error it becomes `path`, whole and on the disk."""
+    def replacing(self, path: Path, token: str = "", hold: Callable[[], None] = lambda: None) -> Iterator[Path]:
+        """Yield a temporary path beside `path`; on leaving without an error it becomes `path`, whole and on the disk.
+
+        `token` is the name of the writer's journal, for whoever clears up after its death. `hold` is called last before the
+        file becomes visible, and may raise instead.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.parent / f".{token or secrets.token_hex(6)}.{secrets.token_hex(4)}.tmp"
+        temporary = path.parent / f".{token or 'none'}.{secrets.token_hex(4)}.tmp"
         try:
             yield temporary
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
+            hold()
             temporary.replace(path)
         except BaseException as error:
             temporary.unlink(missing_ok=True)
@@ -141,12 +155,24 @@ class Store:
             for piece in data:
                 file.write(piece)
 
-    def sweep_temporaries(self, is_dead: Callable[[str], object]) -> None:
-        """Remove what writers left half-written whose journals `is_dead` says are dead."""
-        for path in (self.folder / "predictions").rglob(".*.tmp"):
-            writer = path.name[1:].split(".")[0]
-            if is_dead(f"{writer}.jsonl"):
+    def keep_only(self, folder: Path, names: Iterable[str]) -> None:
+        """Remove other files from a prediction's folder, such as the last frames of a longer clip made before."""
+        kept = set(names)
+        for path in folder.iterdir():
+            if path.name not in kept and path.name[0] != ".":
                 path.unlink(missing_ok=True)
+
+    def sweep_temporaries(self, is_dead: Callable[[str], object]) -> None:
+        """Remove what writers left half-written whose journals `is_dead` says are dead; without a journal, after a day."""
+        for path in (self.folder / "predictions").rglob(".*.tmp"):
+            journal = path.name[1:].rsplit(".", 2)[0] + ".jsonl"
+            with contextlib.suppress(FileNotFoundError):
+                if (self.journals / journal).exists():
+                    dead = is_dead(journal)
+                else:
+                    dead = time.time() - path.stat().st_mtime > STALE_S
+                if dead:
+                    path.unlink()
 
 
 def prediction_digest(files: Mapping[str, Path], text: str | None = None) -> str:
@@ -165,7 +191,7 @@ def prediction_digest(files: Mapping[str, Path], text: str | None = None) -> str
 def is_disk_full(error: BaseException) -> bool:
     """Return whether the error, or what caused it, is a full disk or an exhausted quota."""
     while error is not None:
-        if isinstance(error, DiskFull) or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)):
+        if isinstance(error, DiskFull) or (isinstance(error, OSError) and error.errno in FULL):
             return True
         error = error.__cause__ or error.__context__  # type: ignore[assignment]
     return False

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +22,26 @@ from benchmark import merge
 from benchmark.build import build
 from benchmark.claims import Claims, chunk_size
 from benchmark.config import Frozen, read_frozen
-from benchmark.drain import Drain
+from benchmark.devices import visible_gpus
+from benchmark.drain import Drain, Work
 from benchmark.errors import DiskFull, UserError
-from benchmark.evaluate import Context, Evaluation, SetEvaluation
+from benchmark.evaluate import Evaluation, SetEvaluation
 from benchmark.infer import Inference
 from benchmark.journal import Journal, Watcher
-from benchmark.ledger import Ledger
+from benchmark.ledger import TIMED_OUT, Ledger
 from benchmark.metrics import Metric, SetMetric
 from benchmark.model import Model
+from benchmark.process import process_start
 from benchmark.prompts import Prompts
-from benchmark.records import digest
+from benchmark.records import Line, digest
+from benchmark.scoring import Context
 from benchmark.store import Store, is_disk_full
 
 EXIT_DONE, EXIT_FAILED, EXIT_DISK_FULL, EXIT_TIMED_OUT, EXIT_ORPHANED = 0, 3, 74, 75, 76
 PARENT = "GENBENCH_PARENT"  # the process id of whoever started this worker and restarts it
 NAME = "GENBENCH_WORKER"
 WATCH_S = 0.5
+Passes = Iterator[tuple[Work, int, list[Any]]]  # what to do, in which attempt, and what names the pass
 
 
 def component(spec: Mapping[str, Any], protocols: tuple[type, ...], where: str, frozen: Frozen) -> Any:
@@ -55,9 +59,8 @@ class Worker:
         self.store, self.stage, self.frozen, self.name = store, stage, frozen, name
         self.stop = threading.Event()
         self.compute = frozen.compute
-        self.device = "cuda" if os.environ.get("CUDA_VISIBLE_DEVICES") else "cpu"
+        self.device = "cuda" if visible_gpus() else "cpu"
         self._drain: Drain | None = None
-        self._leaving = threading.Lock()
         self.journal: Journal = store.open_journal(role="worker", stage=stage, worker=name, config=frozen.digest)
         self.watcher = Watcher(store.journals, self.compute.lease_s)
 
@@ -75,15 +78,9 @@ class Worker:
             if self.stop.is_set():
                 return
 
-    def _ledger(self, fingerprints: list[str]) -> tuple[Ledger, list[str]]:
-        ledger = Ledger(self.store, self.stage, self.frozen.model_name, fingerprints)
-        journals = [path.name for path in self.store.stage_journals(self.stage)]
-        others = [name for name in journals if name != self.journal.name and ledger.in_flight.get(name)]
-        return ledger, [name for name in others if self.watcher.death(name)]
-
-    def _infer(self) -> Any:
+    def _infer(self) -> Passes:
         frozen = self.frozen
-        ledger, dead = self._ledger([frozen.prediction.fingerprint])
+        ledger = Ledger(self.store, self.stage, frozen.model_name, [frozen.prediction.fingerprint])
         cases, turn = self.store.cases(), frozen.infer
         keys = ((case.id, sample) for case in cases for sample in range(frozen.samples))
         if not any(turn.wants(ledger.states.get(key)) for key in keys):
@@ -91,42 +88,38 @@ class Worker:
         model = component(frozen.model, (Model,), "model", frozen)
         prompts = component(frozen.prompts, (Prompts,), "prompts", frozen)
         self._load("the model", model)
-        work = Inference(self.store, frozen, model, prompts, ledger, self.name, self.journal.name[:-6], dead)
-        yield (
-            work,
-            turn.attempt,
-            [frozen.cases.digest, frozen.prediction.fingerprint, turn.attempt, turn.floor],
-        )
+        token = self.journal.name.removesuffix(".jsonl")
+        work = Inference(self.store, frozen, model, prompts, ledger, self.name, token, self.watcher.death)
+        yield work, turn.attempt, [frozen.cases.digest, frozen.prediction.fingerprint, turn.attempt, turn.floor]
 
-    def _eval(self) -> Any:
+    def _eval(self) -> Passes:
         frozen = self.frozen
         made = merge.predictions(self.store, frozen.model_name, frozen.prediction.fingerprint)
-        ledger, dead = self._ledger(list(frozen.score_fingerprints.values()))
-        context = Context(self.store, frozen, ledger, made, self.name, dead)
+        ledger = Ledger(self.store, self.stage, frozen.model_name, frozen.score_fingerprints.values())
+        context = Context(self.store, frozen, ledger, made, self.name, self.watcher.death)
         turns = {
             name: [plan.identity.fingerprint, plan.turn.attempt, plan.turn.floor]
             for name, plan in frozen.metrics.items()
         }
         key = [frozen.cases.digest, turns, merge.set_digest(made)]
         attempt = max((plan.turn.attempt for plan in frozen.metrics.values()), default=0)
-        metrics = {
-            name: component(plan.spec, (Metric, SetMetric), f"metrics.{name}", frozen)
-            for name, plan in frozen.metrics.items()
-        }
-        model = component(frozen.model, (Model,), "model", frozen)
-        single = {name: metric for name, metric in metrics.items() if frozen.metrics[name].scope == "case"}
-        evaluation = Evaluation(context, single, model.output)
+        single = self._metrics("case", Metric)
+        evaluation = Evaluation(context, single)
         lacking = {option for unit in made for option in evaluation.lacking(*unit)}
         if lacking:
             for name in sorted(lacking):
                 self._load(f"metrics.{name}", single[name])
             yield evaluation, attempt, ["case", *key]
-        whole = {name: metric for name, metric in metrics.items() if frozen.metrics[name].scope == "set"}
+        whole = self._metrics("set", SetMetric)
         set_evaluation = SetEvaluation(context, whole)
         if made and set_evaluation.lacking():
             for name in set_evaluation.lacking():
                 self._load(f"metrics.{name}", whole[name])
             yield set_evaluation, attempt, ["set", *key]
+
+    def _metrics(self, scope: str, protocol: type) -> dict[str, Any]:
+        plans = {name: plan for name, plan in self.frozen.metrics.items() if plan.scope == scope}
+        return {name: component(plan.spec, (protocol,), f"metrics.{name}", self.frozen) for name, plan in plans.items()}
 
     def _load(self, what: str, loaded: Any) -> None:
         start = time.perf_counter()
@@ -135,38 +128,60 @@ class Worker:
 
     def watch(self) -> None:
         """Watch the parent and the clock of the batch at work, from a thread; both can only end the process."""
+        is_orphan = orphanhood(int(os.environ.get(PARENT, os.getppid())))
 
         def look() -> None:
-            parent = int(os.environ.get(PARENT, os.getppid()))
-            while not self.stop.wait(WATCH_S):
-                self._look_after(parent)
             while True:  # leaving after SIGTERM may still take a batch: the clock and the parent count on
                 time.sleep(WATCH_S)
-                self._look_after(parent)
+                if is_orphan():
+                    self._leave_now("parent gone", EXIT_ORPHANED, self._drain.given_back if self._drain else list)
+                self._look_at_clock()
 
         threading.Thread(target=look, name="watch", daemon=True).start()
 
-    def _look_after(self, parent: int) -> None:
-        if os.getppid() != parent:
-            self._leave_now("parent gone", EXIT_ORPHANED, give_back=True)
-        limit_min = self.compute.case_timeout_min
-        if not (self._drain and limit_min):
+    def _look_at_clock(self) -> None:
+        limit_min, drain = self.compute.case_timeout_min, self._drain
+        at_work = drain.at_work if drain else None
+        if not (drain and limit_min and at_work and time.monotonic() - at_work[0] > limit_min * 60):
             return
-        at_work = self._drain.at_work
-        if at_work and time.monotonic() - at_work[0] > limit_min * 60:
-            units = at_work[1]
-            if len(units) == 1:  # of several it is not known which one hangs: each is tried alone by the next life
-                self._drain.fail(units[0], f"TimeoutError: not done after case_timeout_min={limit_min:g}")
-            self._leave_now("timed out", EXIT_TIMED_OUT, give_back=False)
+        units = at_work[1]
 
-    def _leave_now(self, reason: str, code: int, give_back: bool) -> None:
-        with self._leaving:
-            print(f"leaving: {reason}", file=sys.stderr, flush=True)
-            with contextlib.suppress(DiskFull):
-                if give_back and self._drain:
-                    self._drain.give_back()
-                self.journal.end(reason)
+        def last_lines() -> list[Line]:
+            error = f"TimeoutError: not done after case_timeout_min={limit_min:g}"
+            # Of several it is not known which one hangs: they stay in hand, and each is tried alone by the next life.
+            return [*drain.given_back(units), *(drain.failed(units[0], error) if len(units) == 1 else [])]
+
+        self._leave_now(TIMED_OUT, EXIT_TIMED_OUT, last_lines)
+
+    def _leave_now(self, reason: str, code: int, last_lines: Callable[[], list[Line]]) -> None:
+        """End the process whatever happens: its main thread is stuck, or nobody waits for it."""
+        try:
+            say(f"leaving: {reason}")
+            self.journal.write(*last_lines())
+            self.journal.end(reason)
+        except Exception as error:  # noqa: BLE001 - nothing may keep a worker that has to leave
+            say(f"could not record it: {error}")
+        finally:
             os._exit(code)
+
+    def leave_without_space(self) -> None:
+        """Say, where there is space for it, that nothing in hand is to blame."""
+        with contextlib.suppress(OSError):
+            self.journal.end_without_space(*(self._drain.given_back() if self._drain else []))
+
+
+def orphanhood(parent: int) -> Callable[[], bool]:
+    """Return what tells whether the process that watches over this one is gone, though a wrapper may stand between."""
+    if os.getppid() == parent:
+        return lambda: os.getppid() != parent
+    start_time = process_start(parent)
+    return lambda: not start_time or process_start(parent) != start_time
+
+
+def say(words: str) -> None:
+    """Write to the log, which may lie on a full disk."""
+    with contextlib.suppress(OSError):
+        print(words, file=sys.stderr, flush=True)
 
 
 def main(argv: list[str]) -> int:
@@ -176,8 +191,8 @@ def main(argv: list[str]) -> int:
     try:
         frozen = read_frozen(store.configs / f"{config}.yaml")
         worker = Worker(store, stage, frozen, os.environ.get(NAME, f"w{os.getpid()}"))
-    except (DiskFull, OSError) as error:
-        print(f"can't start: {error}", file=sys.stderr)
+    except (UserError, DiskFull, OSError) as error:
+        say(f"can't start: {error}")
         return EXIT_DISK_FULL if is_disk_full(error) else EXIT_FAILED
     signal.signal(signal.SIGTERM, lambda *_: worker.stop.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal: the driver decides
@@ -190,17 +205,13 @@ def end_of(worker: Worker) -> int:
     try:
         worker.run()
         worker.journal.end("told to stop" if worker.stop.is_set() else "done")
-    except DiskFull as error:
-        print(f"no space left: {error}", file=sys.stderr, flush=True)
-        return EXIT_DISK_FULL
-    except UserError as error:
-        print(error, file=sys.stderr, flush=True)
-        worker.journal.end("failed")
-        return EXIT_FAILED
-    except Exception:  # noqa: BLE001 - the log is where a worker's traceback belongs
-        traceback.print_exc()
-        sys.stderr.flush()
-        with contextlib.suppress(DiskFull):
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the log is where a worker's traceback belongs
+        if is_disk_full(error):
+            worker.leave_without_space()
+            say(f"no space left: {error}")
+            return EXIT_DISK_FULL
+        say(str(error) if isinstance(error, UserError) else traceback.format_exc())
+        with contextlib.suppress(DiskFull, OSError):
             worker.journal.end("failed")
         return EXIT_FAILED
     return EXIT_DONE
@@ -208,5 +219,6 @@ def end_of(worker: Worker) -> int:
 
 if __name__ == "__main__":
     code = main(sys.argv[1:])
-    sys.stdout.flush()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
     os._exit(code)  # a stuck thread of a library must not keep the process

@@ -133,9 +133,7 @@ def test_a_journal_whose_identity_is_not_of_this_format_has_no_life(tmp_path: Pa
 
 
 @pytest.mark.parametrize("space", [0, 40])
-def test_after_a_torn_line_nothing_more_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, space: int
-) -> None:
+def test_after_a_torn_line_nothing_more_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, space: int) -> None:
     journal, write = new_journal(tmp_path), os.write
 
     def full(fd: int, data: bytes) -> int:

@@ -92,7 +92,9 @@ class Lab:
     def ledger(self, stage: str = "infer") -> Ledger:
         return Ledger(self.store, stage, "m", ["f"])
 
-    def deaths(self, dead: set[str], *keys: Key, recorded: int = -1, stage: str = "infer") -> dict[Key, tuple[int, int]]:
+    def deaths(
+        self, dead: set[str], *keys: Key, recorded: int = -1, stage: str = "infer"
+    ) -> dict[Key, tuple[int, int]]:
         found = self.ledger(stage).deaths([(key, recorded) for key in keys], dead.__contains__)
         return {key: (deaths.n, deaths.alone) for key, deaths in found.items()}
 

@@ -23,6 +23,10 @@ from benchmark.store import (
 )
 
 
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path)
@@ -33,7 +37,7 @@ def test_a_file_is_replaced_whole(store: Store) -> None:
     store.write(path, "old")
     store.write(path, (piece for piece in (b"n", b"ew")))
     assert path.read_bytes() == b"new"
-    assert os.listdir(path.parent) == ["file"]
+    assert names(path.parent) == ["file"]
 
 
 @pytest.mark.parametrize("error", [RuntimeError("encoder"), KeyboardInterrupt(), Lost("lost")])
@@ -44,7 +48,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_rest(store: Store, error: Bas
         temporary.write_text("half")
         raise error
     assert path.read_text() == "old"
-    assert os.listdir(store.folder) == ["file"]
+    assert names(store.folder) == ["file"]
 
 
 def test_an_owner_that_lost_its_case_replaces_nothing(store: Store) -> None:
@@ -57,7 +61,7 @@ def test_an_owner_that_lost_its_case_replaces_nothing(store: Store) -> None:
     with pytest.raises(Lost), store.replacing(path, "t", hold) as temporary:
         temporary.write_text("late")
     assert path.read_text() == "the new owner's"
-    assert os.listdir(store.folder) == ["file"]
+    assert names(store.folder) == ["file"]
 
 
 def test_a_full_disk_is_told_from_other_errors(store: Store) -> None:
@@ -74,12 +78,12 @@ def test_what_the_dead_left_half_written_is_removed_and_nothing_else(store: Stor
     dead, alive = (
         store.open_journal(role="worker", stage="infer", worker=name, config="d") for name in ("w.0", "node1.local-w1")
     )
-    names = {who: f".{journal.name[:-6]}.12ab.tmp" for who, journal in (("dead", dead), ("alive", alive))}
-    for name in (*names.values(), ".none.34cd.tmp", ".infer-gone-1.56ef.tmp", "c0.png"):
+    temporary = {who: f".{journal.name[:-6]}.12ab.tmp" for who, journal in (("dead", dead), ("alive", alive))}
+    for name in (*temporary.values(), ".none.34cd.tmp", ".infer-gone-1.56ef.tmp", "c0.png"):
         store.write(folder / name, "x")
     os.utime(folder / ".infer-gone-1.56ef.tmp", (1, 1))
     store.sweep_temporaries(lambda journal: journal == dead.name)
-    assert sorted(os.listdir(folder)) == sorted([names["alive"], ".none.34cd.tmp", "c0.png"])
+    assert names(folder) == sorted([temporary["alive"], ".none.34cd.tmp", "c0.png"])
 
 
 @pytest.mark.parametrize(
@@ -126,7 +130,7 @@ def test_a_folder_keeps_only_what_belongs_to_it(store: Store) -> None:
     for name in ("00000.png", "00001.png", ".t.tmp"):
         store.write(store.folder / "frames" / name, "x")
     store.keep_only(store.folder / "frames", ["00000.png"])
-    assert sorted(os.listdir(store.folder / "frames")) == [".t.tmp", "00000.png"]
+    assert names(store.folder / "frames") == [".t.tmp", "00000.png"]
 
 
 def test_each_reserved_folder_is_somebodys_own(tmp_path: Path) -> None:
@@ -138,7 +142,7 @@ def test_latest_points_to_the_newest(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         point_latest(tmp_path / name)
     assert (tmp_path / "latest").resolve() == tmp_path / "b"
-    assert sorted(os.listdir(tmp_path)) == ["a", "b", "latest"]
+    assert names(tmp_path) == ["a", "b", "latest"]
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def main(seeds: int = 20) -> None:
     for seed in range(seeds):
         times = durations(seed)
         noise = random.Random(1000 + seed)
-        by_hint = sorted(times, key=lambda value: -value * noise.lognormvariate(0, 0.3))  # noqa: B023
+        by_hint = sorted(times, key=lambda value: -value * noise.lognormvariate(0, 0.3))
         bound = max(sum(times) / WORKERS, max(times))
         with scratch() as folder:
             unhinted.append(claimed_makespan(times, Path(folder) / "a") / queue_makespan(times))
@@ -82,7 +82,9 @@ def main(seeds: int = 20) -> None:
         static.append(max(sum(times[worker::WORKERS]) for worker in range(WORKERS)) / bound)
         queue.append(queue_makespan(times) / bound)
     detail = f"median of {seeds} seeds"
-    report("balance without hints, over a one-at-a-time queue", statistics.median(unhinted), "target at most 1.02x", detail)
+    report(
+        "balance without hints, over a one-at-a-time queue", statistics.median(unhinted), "target at most 1.02x", detail
+    )
     report("balance with noisy cost hints, over the bound", statistics.median(hinted), "target at most 1.10x", detail)
     report("  static round-robin, over the bound", statistics.median(static), "for comparison", detail)
     report("  one-at-a-time queue, over the bound", statistics.median(queue), "for comparison", detail)

@@ -123,7 +123,9 @@ def main(kills: int = 50, seed: int = 0) -> None:
         asked = len((storm / "trace").read_text().split())
     print(f"chaos: {kills} SIGKILLs ({drivers} driver, {hit} workers): records {'equal' if equal else 'DIFFER'}, "
           f"{twice} recorded units made again")  # fmt: skip
-    report("chaos, cases asked of the model over cases", asked / CASES, "1 + kills / cases at most", f"{asked} / {CASES}")
+    report(
+        "chaos, cases asked of the model over cases", asked / CASES, "1 + kills / cases at most", f"{asked} / {CASES}"
+    )
     report("chaos, time over the undisturbed run", storm_s / calm_s, "no target", f"{storm_s:.0f} s / {calm_s:.0f} s")
     if not equal or twice:
         raise SystemExit(1)

@@ -71,8 +71,15 @@ def main(n: int = 64) -> None:
         store, frozen = clips(Path(folder), n)
         ours = do(store, frozen, "eval")
         separate, decoding = one_by_one_s(store, frozen)
-    report("scoring, one pass over one after another", separate / ours, "higher is better", f"{separate:.1f} s / {ours:.1f} s")
-    report("scoring, our pass over decoding alone", ours / decoding, "the floor is 1", f"{ours:.1f} s / {decoding:.1f} s")
+    report(
+        "scoring, one pass over one after another",
+        separate / ours,
+        "higher is better",
+        f"{separate:.1f} s / {ours:.1f} s",
+    )
+    report(
+        "scoring, our pass over decoding alone", ours / decoding, "the floor is 1", f"{ours:.1f} s / {decoding:.1f} s"
+    )
 
 
 if __name__ == "__main__":
