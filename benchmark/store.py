@@ -25,7 +25,9 @@ from benchmark.media import file_digest
 from benchmark.records import Case, digest
 
 MOST_NAME_BYTES = 200
-PLAIN_NAME = re.compile(rf"\w[\w .,=+-]{{0,{MOST_NAME_BYTES - 1}}}", re.ASCII)  # what nearly all names are like: good at a glance
+PLAIN_NAME = re.compile(
+    rf"\w[\w .,=+-]{{0,{MOST_NAME_BYTES - 1}}}", re.ASCII
+)  # what nearly all names are like: good at a glance
 STALE_S = 24 * 3600.0  # then a half-written file without a writer's journal is nobody's any more
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -156,6 +157,9 @@ class Lab:
         from benchmark.cli import main
 
         self._capfd.readouterr()
+        root = logging.getLogger()  # Hydra leaves a handler on the output of the command before
+        for handler in [handler for handler in root.handlers if type(handler) is logging.StreamHandler]:
+            root.removeHandler(handler)
         try:
             code = main(words)
         except SystemExit as leaving:

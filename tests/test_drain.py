@@ -571,6 +571,61 @@ def test_inputs_are_read_ahead_once(tmp_path: Path) -> None:
     assert sorted(name for batch in work.batches for name in batch) == sorted(work.names)
 
 
+def test_no_reader_is_at_a_unit_while_or_after_it_is_worked_on(tmp_path: Path) -> None:
+    work, order = Chores(12, threads=1), []
+    working = work.work
+
+    def prepare(unit: Chore) -> None:
+        time.sleep(0.003)  # a slow disk: the loop would overtake it
+        order.append(("read", unit.key))
+
+    work.prepare = prepare  # type: ignore[method-assign]
+    work.work = lambda units: order.extend(("work", unit.key) for unit in units) or working(units)  # type: ignore[func-returns-value,method-assign]
+    drain(tmp_path, work, size=12)[0].run()
+    worked: set[Key] = set()
+    for what, key in order:
+        assert not (what == "read" and key in worked)
+        worked |= {key} if what == "work" else set()
+    assert len(worked) == 12
+
+
+def test_quick_batches_share_a_start_line_and_slow_ones_do_not(tmp_path: Path) -> None:
+    work = Chores(64)
+    loop, _, journal = drain(tmp_path, work, size=64)
+    working = work.work
+
+    def slow_from_20(units: Any) -> list[str]:
+        if len(work.batches) >= 20:
+            time.sleep(0.021)  # longer than QUICK_S
+        return working(units)
+
+    work.work = slow_from_20  # type: ignore[method-assign]
+    loop.run()
+    lines = read_journal(journal.path)[0][1:]
+    groups = [len(line.keys) for line in lines if isinstance(line, Start)]
+    assert groups[:4] == [1, 2, 4, 8]
+    assert groups[-1] == 1
+    assert work.batches == [[f"c{i}"] for i in range(64)]
+    assert sum(isinstance(line, Prediction) for line in lines) == 64
+
+
+def test_what_was_started_and_not_reached_is_given_back(tmp_path: Path) -> None:
+    work = Chores(8)
+    loop, _, journal = drain(tmp_path, work, size=8)
+    working = work.work
+
+    def stop_at_4(units: Any) -> list[str]:
+        if units[0].key.case_id == "c4":
+            loop._stop.set()
+        return working(units)
+
+    work.work = stop_at_4  # type: ignore[method-assign]
+    loop.run()
+    lines = read_journal(journal.path)[0][1:]
+    assert [line.case_id for line in lines if isinstance(line, Prediction)] == [f"c{i}" for i in range(5)]
+    assert [key.case_id for line in lines if isinstance(line, Abandon) for key in line.keys] == ["c5", "c6"]
+
+
 def test_a_metric_that_can_not_be_loaded_ends_the_worker_and_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -237,6 +237,14 @@ def test_a_hung_case_is_ended_and_fails_alone(make_run: MakeRun, batch_size: int
     assert run.recorded_once(set(ids(8)) - {"c1"})
 
 
+def test_what_a_hung_case_had_beside_it_is_given_back(make_run: MakeRun) -> None:
+    n = 2049  # chunks of three, so that quick cases share a start line
+    run = make_run(cases(n, c1={"do": "hang"}), compute={"case_timeout_min": 0.01})
+    assert lives(run) == [EXIT_TIMED_OUT, EXIT_DONE]
+    assert [key.case_id for line in run.lines(Abandon) for key in line.keys] == ["c2"]
+    assert run.recorded_once(set(ids(n)) - {"c1"})
+
+
 # --------------------------------------------------------------------------------------------------- parents and signals
 
 PARENT = """

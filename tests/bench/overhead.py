@@ -4,7 +4,7 @@
 
 Two floors. The plain loop is the script that one would write without genbench: for each case it renders the prompt, asks the
 model (or the metric), makes the record and appends its line with an os.write; nothing in it survives a second worker or a
-Two floors. The plain loop is the script that one would write without genbench: for each case it renders the prompt, asks the
+crash. The bare append writes the finished records of the journals again and asks nobody: no loop that works reaches it.
 """
 
 from __future__ import annotations
