@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmark import media
 from benchmark.claims import Chunk
+from benchmark.clip import quality_flags
 from benchmark.config import Frozen
 from benchmark.ledger import Deaths, Ledger
 from benchmark.media import Image, Video
@@ -148,7 +149,7 @@ class Inference:
             "sha256": prediction_digest(files),
             "width": frames.shape[2],
             "height": frames.shape[1],
-            "quality_flags": media.quality_flags(frames),
+            "quality_flags": quality_flags(frames),
             **made,
         }
 

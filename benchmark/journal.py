@@ -120,8 +120,8 @@ def read_journal(
 ) -> tuple[list, int, int]:
     """Return the records after `offset`, the offset behind the last whole line, and how many lines were unreadable.
 
-    At most `most` bytes are read (-1: all). With a `decoder` only the lines that it understands are returned, decoded by it; the rest counts as unreadable only if
-    it is no record of ours. Raises UserError on a record of a newer format.
+    At most `most` bytes are read (-1: all). With a `decoder` only the lines that it understands are returned, decoded by it;
+    the rest counts as unreadable only if it is no record of ours. Raises UserError on a record of a newer format.
     """
     with path.open("rb") as file:
         file.seek(offset)

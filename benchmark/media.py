@@ -1,4 +1,4 @@
-"""Images and videos on disk and in memory: encode, decode, probe, digest, and a clip decoded at most once.
+"""Images and videos on disk and in memory: encode, decode, probe and digest.
 
 Pixels are RGB uint8. Needs numpy, Pillow and PyAV (`crop_resize` alone wants OpenCV), imported where they are
 used, because the process that plans a run imports this module and must start at once.
@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import threading
-from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -24,8 +22,6 @@ CHROMA_CELL = {
     "yuv422p": (2, 1),
     "yuv444p": (1, 1),
 }  # width and height must be multiples of this
-BLACK_LEVEL, BLACK_SHARE = 16, 0.999
-CONSTANT_DEVIATION = 2.0
 # libswscale: bicubic, accurate rounding, full chroma in and out; 1 dB better than the default on a 4:2:0 round trip.
 # By number, since PyAV names these flags only from 18 on and workers may have an older one.
 SWSCALE_FLAGS = 0x4 | 0x40000 | 0x2000 | 0x4000
@@ -217,8 +213,8 @@ def probe(path: Path) -> MediaInfo:
     Raises: ValueError if it is none of these.
     """
     if path.is_dir():
-        pngs = _pngs(path)
-        return MediaInfo("video", *_image_size(pngs[0]), len(pngs), None)
+        found = pngs(path)
+        return MediaInfo("video", *_image_size(found[0]), len(found), None)
     try:
         return MediaInfo("image", *_image_size(path), 1, None)
     except ValueError:
@@ -237,8 +233,8 @@ def _image_size(path: Path) -> tuple[int, int]:
         return (picture.height, picture.width) if sideways else (picture.width, picture.height)
 
 
-def _pngs(folder: Path) -> list[Path]:
-    """The PNGs of a folder in order; shorter names first, so that 9.png precedes 10.png."""
+def pngs(folder: Path) -> list[Path]:
+    """Return the PNGs of a folder in order; shorter names first, so that 9.png precedes 10.png."""
     found = sorted(folder.glob("*.png"), key=lambda path: (len(path.name), path.name))
     if not found:
         raise ValueError(f"{folder} holds no .png files")
@@ -275,62 +271,3 @@ def file_digest(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def quality_flags(frames: np.ndarray) -> list[str]:
-    """Name what is evidently wrong with frames (T, H, W, 3) uint8, often the trace of NaNs in a model.
-
-    "black": at least 99.9 % of all values are at most 16 (black in video range). "constant": in every frame
-    every channel has a standard deviation under 2 of 255 levels, so each frame is one plain colour.
-    """
-    import numpy as np
-
-    flags = []
-    if np.count_nonzero(frames <= BLACK_LEVEL) >= BLACK_SHARE * frames.size:
-        flags.append("black")
-    if all(frame.std(axis=(0, 1)).max() < CONSTANT_DEVIATION for frame in frames):
-        flags.append("constant")
-    return flags
-
-
-def decode(files: Mapping[str, Path]) -> np.ndarray:
-    """Return the frames (T, H, W, 3) uint8 of a prediction's files: "frames" before "video" before "image".
-
-    Frames come first since they are lossless. Raises: ValueError for other roles, or frames of several sizes.
-    """
-    import numpy as np
-
-    if "frames" in files:
-        pictures = [read_image(path) for path in _pngs(Path(files["frames"]))]
-        if len(sizes := {picture.shape for picture in pictures}) > 1:
-            raise ValueError(f"{files['frames']} holds frames of several sizes: {sorted(sizes)}")
-        return np.stack(pictures)
-    if "video" in files:
-        return read_video(Path(files["video"]))[0]
-    if "image" in files:
-        return read_image(Path(files["image"]))[None]
-    raise ValueError(f"no frames to decode: roles {sorted(files)}, allowed: frames, video, image")
-
-
-class Clip:
-    """A prediction's output: `files` by role, `text`, and frames, decoded once however many threads ask."""
-
-    def __init__(self, files: Mapping[str, Path], text: str | None = None) -> None:
-        self.files = dict(files)
-        self.text = text
-        self._frames: np.ndarray | None = None
-        self._lock = threading.Lock()
-
-    @property
-    def frames(self) -> np.ndarray:
-        """The frames (T, H, W, 3) uint8 RGB, T = 1 for an image; read-only, since all metrics share them."""
-        with self._lock:
-            if self._frames is None:
-                self._frames = decode(self.files)
-                self._frames.flags.writeable = False
-            return self._frames
-
-    def release(self) -> None:
-        """Give the memory back; asking for frames again decodes again."""
-        with self._lock:
-            self._frames = None

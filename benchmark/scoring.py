@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
+from benchmark.clip import Clip
 from benchmark.config import Frozen
 from benchmark.guard import Failure
 from benchmark.ledger import Deaths, Ledger
-from benchmark.media import Clip
 from benchmark.metrics import Item, Measured
 from benchmark.records import Case, Key, Line, Prediction, Score
 from benchmark.store import CaseFile, Store

@@ -12,7 +12,8 @@ import pytest
 from workshop.parts import Length, Light
 from workshop.runs import Run, cases, freeze_run, metric_plan, until
 
-from benchmark import media, merge, worker
+from benchmark import clip as clips
+from benchmark import merge, worker
 from benchmark.claims import Claims
 from benchmark.config import Media
 from benchmark.drain import Drain
@@ -215,7 +216,7 @@ def test_a_shorter_clip_leaves_no_frame_of_the_longer_one_before(tmp_path: Path)
     folder = run.store.folder / record.files["frames"]
     assert record.frames == 3
     assert sorted(path.name for path in folder.iterdir()) == ["00000.png", "00001.png", "00002.png"]
-    assert len(media.decode({"frames": folder})) == 3
+    assert len(clips.decode({"frames": folder})) == 3
 
 
 def test_failed_cases_get_max_attempts_tries_over_invocations(tmp_path: Path) -> None:
@@ -314,7 +315,7 @@ def test_all_metrics_of_a_pass_share_one_decode_of_each_clip(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str
 ) -> None:
     run = scored_run(tmp_path, model, n=24, c5={"score": "raise"})
-    decoded, held, peak, decode = [], set(), [0], media.decode
+    decoded, held, peak, decode = [], set(), [0], clips.decode
 
     def count(files: Any) -> Any:
         decoded.append(str(next(iter(files.values()))))
@@ -322,14 +323,14 @@ def test_all_metrics_of_a_pass_share_one_decode_of_each_clip(
         peak[0] = max(peak[0], len(held))
         return decode(files)
 
-    release = media.Clip.release
+    release = clips.Clip.release
 
-    def let_go(clip: media.Clip) -> None:
+    def let_go(clip: clips.Clip) -> None:
         held.discard(str(next(iter(clip.files.values()))))
         release(clip)
 
-    monkeypatch.setattr(media, "decode", count)
-    monkeypatch.setattr(media.Clip, "release", let_go)
+    monkeypatch.setattr(clips, "decode", count)
+    monkeypatch.setattr(clips.Clip, "release", let_go)
     assert run.here("eval") == EXIT_DONE
     assert len(decoded) == len(set(decoded)) == 24
     assert peak[0] <= 8  # chunks of four: the one at work, and the one read ahead

@@ -17,9 +17,11 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from benchmark import clip as clips
 from benchmark import media
+from benchmark.clip import Clip
 from benchmark.dataset.pictures import PICTURES, locate
-from benchmark.media import Clip, Image, Video
+from benchmark.media import Image, Video
 
 
 def pan(frames: int = 12, width: int = 96, height: int = 64) -> np.ndarray:
@@ -239,26 +241,26 @@ def test_file_digest(tmp_path: Path) -> None:
 
 def test_quality_flags() -> None:
     black = np.zeros((3, 32, 32, 3), np.uint8)
-    assert media.quality_flags(black) == ["black", "constant"]
-    assert media.quality_flags(black + 100) == ["constant"]
-    assert media.quality_flags((black + 100) * np.arange(1, 4, dtype=np.uint8)[:, None, None, None]) == ["constant"]
+    assert clips.quality_flags(black) == ["black", "constant"]
+    assert clips.quality_flags(black + 100) == ["constant"]
+    assert clips.quality_flags((black + 100) * np.arange(1, 4, dtype=np.uint8)[:, None, None, None]) == ["constant"]
     dark = np.random.default_rng(0).integers(0, 16, black.shape).astype(np.uint8)
-    assert media.quality_flags(dark) == ["black"]
-    assert media.quality_flags(pan()) == []
+    assert clips.quality_flags(dark) == ["black"]
+    assert clips.quality_flags(pan()) == []
     half = black.copy()
     half[:, :16] = 200
-    assert media.quality_flags(half) == []
+    assert clips.quality_flags(half) == []
 
 
 def test_clip_decodes_once_for_all_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     media.write_video(tmp_path / "x.mp4", Video(pan(), 8))
-    calls, decode = [], media.decode
+    calls, decode = [], clips.decode
 
     def counted(files: Mapping[str, Path]) -> np.ndarray:
         calls.append(files)
         return decode(files)
 
-    monkeypatch.setattr(media, "decode", counted)
+    monkeypatch.setattr(clips, "decode", counted)
     clip = Clip({"video": tmp_path / "x.mp4"})
     assert not calls
     barrier, seen = threading.Barrier(4), []

@@ -154,7 +154,9 @@ def test_auto_goes_on_with_the_newest_incomplete_run(run: Any) -> None:
     assert "outputs/echo-rows/20260101_120000 (5 of 12 predictions are there)" in said.out
     assert "7 pending, 5 reused" in said.out
     said = run.run()
-    assert said.code == 0 and "going on with outputs/echo-rows/20260101_120000: 5 of 12 predictions are there" in said.out
+    assert (
+        said.code == 0 and "going on with outputs/echo-rows/20260101_120000: 5 of 12 predictions are there" in said.out
+    )
     assert run.runs() == ["20260101_120000"]
 
 

@@ -10,7 +10,7 @@ from benchmark.model import Kind
 from benchmark.records import Case, Prediction
 
 if TYPE_CHECKING:
-    from benchmark.media import Clip
+    from benchmark.clip import Clip
 
 
 @dataclass(frozen=True)

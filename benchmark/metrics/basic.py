@@ -45,7 +45,10 @@ class Basic:
     batch_size: Annotated[int, Meta(ge=1)] = 1
 
     version: ClassVar[str] = "1"
-    execution_only: ClassVar[tuple[str, ...]] = ("names", "batch_size")  # each measure is the same whichever are asked for
+    execution_only: ClassVar[tuple[str, ...]] = (
+        "names",
+        "batch_size",
+    )  # each measure is the same whichever are asked for
     accepts: ClassVar[tuple[Kind, ...]] = ("video",)
 
     def problems(self) -> Iterator[Problem]:

@@ -22,9 +22,9 @@ from harness import report, scratch, text_run
 from studio.parts import Echo, Length
 
 from benchmark import drain, merge
+from benchmark.clip import Clip
 from benchmark.config import Frozen
 from benchmark.journal import read_journal
-from benchmark.media import Clip
 from benchmark.metrics import Item
 from benchmark.model import Request
 from benchmark.prompts.plain import Plain

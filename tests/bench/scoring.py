@@ -14,8 +14,8 @@ from pathlib import Path
 from harness import frozen_run, report, scratch
 
 from benchmark import merge
+from benchmark.clip import Clip
 from benchmark.config import Frozen
-from benchmark.media import Clip
 from benchmark.metrics import Item
 from benchmark.metrics.basic import Basic
 from benchmark.store import Store

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmark import media
+from benchmark.clip import quality_flags
 from benchmark.dataset import Dataset
 from benchmark.dataset.pictures import MOVES, PICTURES, Picture, Pictures, locate
 from benchmark.errors import UserError
@@ -35,7 +36,7 @@ def test_all_pictures_with_all_moves() -> None:
         pixels = media.read_image(path)
         assert min(pixels.shape[:2]) >= 256
         assert (pixels[..., 0] != pixels[..., 2]).any(), "a colour photograph"
-        assert media.quality_flags(pixels[None]) == []
+        assert quality_flags(pixels[None]) == []
 
 
 def test_a_choice_keeps_its_order() -> None:

@@ -11,8 +11,8 @@ import pytest
 import skimage.metrics
 
 from benchmark import media
+from benchmark.clip import Clip
 from benchmark.dataset.pictures import PICTURES, Pictures, locate
-from benchmark.media import Clip
 from benchmark.metrics import Item, Measured, Metric, basic
 from benchmark.metrics.basic import NAMES, Basic, CameraMotion
 from benchmark.model import Checked, Request
