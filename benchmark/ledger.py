@@ -150,12 +150,14 @@ class Ledger:
 
     def _add_all(self, path: Path, offset: int) -> int:
         """Read on from `offset`, block by block, and return how far it went."""
+        size = BLOCK_BYTES
         while True:
-            records, end, bad = read_journal(path, offset, _decoder, BLOCK_BYTES)
+            records, end, bad = read_journal(path, offset, _decoder, size)
             self.unreadable += bad
             self._add_records(path, records)
-            if end == offset:
+            if path.stat().st_size <= offset + size:
                 return end
+            size *= 2 if end == offset else 1  # a line may be longer than a block
             offset = end
 
     def _add_records(self, path: Path, records: Iterable[Any]) -> None:

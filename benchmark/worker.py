@@ -98,7 +98,7 @@ class Worker:
         ledger = Ledger(self.store, self.stage, frozen.model_name, frozen.score_fingerprints.values())
         context = Context(self.store, frozen, ledger, made, self.name, self.watcher.death)
         turns = {
-            name: [plan.identity.fingerprint, plan.turn.attempt, plan.turn.floor]
+            name: [plan.identity.fingerprint, plan.turn.attempt, plan.turn.floor, [m.name for m in plan.measures]]
             for name, plan in frozen.metrics.items()
         }
         key = [frozen.cases.digest, turns, merge.set_digest(made)]

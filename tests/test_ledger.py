@@ -125,6 +125,21 @@ def test_reads_on_from_where_it_stopped(lab: Lab) -> None:
     assert set(ledger.states) == {("a", 0), ("b", 0), ("c", 0)}
 
 
+@pytest.mark.parametrize("block_bytes", [1, 100, 300, 1000])
+def test_lines_may_be_longer_than_the_blocks_that_are_read(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, block_bytes: int
+) -> None:
+    monkeypatch.setattr("benchmark.ledger.BLOCK_BYTES", block_bytes)
+    journal = lab.journal()
+    journal.write(prediction("a"), prediction("b", text="x" * 2000), prediction("c"))
+    ledger = lab.ledger()
+    assert set(ledger.states) == {("a", 0), ("b", 0), ("c", 0)}
+    with journal.path.open("ab") as file:
+        file.write(encode(prediction("d"))[:-5])
+    ledger.refresh()
+    assert set(ledger.states) == {("a", 0), ("b", 0), ("c", 0)}
+
+
 def test_other_fingerprints_and_garbage_are_no_states(lab: Lab) -> None:
     journal = lab.journal()
     journal.write(prediction("a", fingerprint="other"))

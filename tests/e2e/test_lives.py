@@ -75,7 +75,7 @@ def test_workers_leave_when_their_driver_is_gone(bench: Bench) -> None:
     until(lambda: len(bench.workers()) == 2)
     process.kill()
     process.wait()
-    until(lambda: not bench.workers(), 15)
+    assert until(lambda: not bench.workers(), 15)
 
 
 def test_a_killed_worker_is_restarted_and_its_death_written_down(bench: Bench) -> None:
