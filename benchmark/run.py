@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from benchmark import merge
 from benchmark.config import Frozen
-from benchmark.errors import EXIT_INCOMPLETE, EXIT_OK, Interrupted
+from benchmark.errors import EXIT_INCOMPLETE, EXIT_OK, DiskFull, Interrupted
 from benchmark.journal import Journal, Watcher
 from benchmark.records import Prediction, Score
 from benchmark.report.summary import Summary, encode_summary, summarise
@@ -59,7 +60,8 @@ def run(store: Store, frozen: Frozen, drain: Drainer) -> Outcome:
         merge_run(store, frozen)
         raise
     finally:
-        driver.end("left")
+        with contextlib.suppress(DiskFull):  # then its process id tells that it left
+            driver.end("left")
     return Outcome(store, frozen, summary, ends)
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark.config import Frozen, typed, without_mistakes
-from benchmark.errors import EXIT_OK, Interrupted, Problem, UserError
+from benchmark.errors import EXIT_OK, DiskFull, Interrupted, Problem, UserError
 from benchmark.invocation import Composed, Invocation, Plan
 from benchmark.plan import plan
-from benchmark.store import Store
+from benchmark.store import Store, is_disk_full
 
 if TYPE_CHECKING:
     from benchmark.run import Outcome
@@ -114,7 +114,11 @@ def launch(runs: Sequence[tuple[Store, Frozen]]) -> int:
         raise UserError(Problem("compute.launcher", f"{name} can't be used: {error}", fix=fix)) from error
     try:
         outcomes: list[Outcome] = launcher.launch(runs)
-    except Interrupted as error:
+    except (Interrupted, DiskFull, OSError) as error:
+        if isinstance(error, OSError):
+            if not is_disk_full(error):
+                raise
+            error = DiskFull(f"no space left: {error.filename or runs[0][0].folder}")
         folders = {store.folder for store, _ in runs}
         folder = folders.pop() if len(folders) == 1 else runs[0][0].folder.parent
         kept = f"\n{error}: all that was recorded is kept. Go on with:\n  python -m benchmark resume {folder}"

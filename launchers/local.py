@@ -13,7 +13,7 @@ from benchmark import worker
 from benchmark.config import Frozen
 from benchmark.devices import places
 from benchmark.display import Display
-from benchmark.errors import Interrupted
+from benchmark.errors import DiskFull, Interrupted
 from benchmark.journal import Journal
 from benchmark.progress import Progress
 from benchmark.run import Outcome, run
@@ -70,6 +70,8 @@ def drain(store: Store, frozen: Frozen, stage: str, journal: Journal) -> list[st
                 slot.kill()
     if interrupts.count:
         raise Interrupted("stopped by Ctrl-C")
+    if any(slot.disk_full for slot in slots):
+        raise DiskFull(f"no space left for {store.folder}")
     return [f"{slot.place.worker} {slot.ended}" for slot in slots if slot.ended]
 
 

@@ -17,6 +17,7 @@ import benchmark
 from benchmark import worker
 from benchmark.config import Frozen
 from benchmark.devices import Place
+from benchmark.errors import DiskFull
 from benchmark.journal import Journal
 from benchmark.records import Death
 from benchmark.store import Store
@@ -62,7 +63,7 @@ class Slot:
         }
         self.log = store.log_file(stage, place.worker)
         self.restarts_left = compute.max_restarts
-        self.ended = ""
+        self.ended, self.disk_full = "", False
         self.stopping = False
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -92,7 +93,8 @@ class Slot:
             return True
         how = _in_words(code)
         if code != worker.EXIT_DONE:
-            self.journal.write(Death(self.place.worker, self._process.pid, how, time.time()))
+            with contextlib.suppress(DiskFull):  # which may be why it died; its log has the words
+                self.journal.write(Death(self.place.worker, self._process.pid, how, time.time()))
         timed_out = code == worker.EXIT_TIMED_OUT  # costs a case each time, so it needs no bound of its own
         if (code < 0 or timed_out) and not self.stopping:
             if timed_out or self.restarts_left > 0:
@@ -100,6 +102,7 @@ class Slot:
                 self.start()
                 return True
             how += ", too often to be restarted again"
+        self.disk_full = code == worker.EXIT_DISK_FULL
         self.ended = "" if code == worker.EXIT_DONE else f"{how} (log {self.log}, at its end: {self._last_words()})"
         return False
 

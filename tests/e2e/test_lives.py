@@ -7,8 +7,11 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from conftest import HERE, Bench, until
 
 
@@ -276,3 +279,30 @@ def test_flags_may_stand_among_the_overrides(bench: Bench) -> None:
     code, output = bench.run("model.word=a,b", "-m", "name=s", "dry_run=true")
     assert code == 0, output
     assert output.count("12 pending") == 4
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 400 kB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(disk)], check=False).returncode:
+        pytest.skip("mounting a small disk takes root")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_full_disk_loses_nothing_and_says_how_to_go_on(bench: Bench, small_disk: Path) -> None:
+    command = (f"output_root={small_disk}", f"model.word={'x' * 50_000}", f"model.trace={bench.trace}", "name=x")
+    code, output = bench.run(*command)
+    assert code == 1, output[-2000:]
+    assert "no space left" in output
+    assert "python -m benchmark resume" in output
+    assert "Traceback" not in output
+    asked = len(bench.asked())
+    assert 0 < asked < 12
+    subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
+    code, output = bench.run(*command)
+    assert code == 0, output[-2000:]
+    assert "of 12 predictions are there" in output
+    assert len(bench.asked()) <= 12 + 2, "what was recorded before the disk was full is kept"
