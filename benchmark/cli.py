@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 from benchmark import commands
 from benchmark.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, GenbenchError, Problem, UserError, closest
@@ -26,8 +26,39 @@ HYDRA_FOLDERS = ["hydra.run.dir=.", "hydra.sweep.dir=${genbench_scratch:}", "hyd
 HYDRA_FOLDERS += ["hydra.output_subdir=null", "hydra.job.chdir=false"]
 
 
+class Lasting:
+    """An output whose reader may leave (`| head`, a dead tee): what is said is lost then, the run goes on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with self._unread():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._unread():
+            self._stream.flush()
+
+    @contextlib.contextmanager
+    def _unread(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (sys.argv without the program) and return the exit code."""
+    with contextlib.redirect_stdout(cast("TextIO", Lasting(sys.stdout))):
+        return _main(argv)
+
+
+def _main(argv: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -50,9 +81,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted before anything was started", file=sys.stderr)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_OK
     except Exception:  # noqa: BLE001 - the last resort: ours, so the traceback is shown
         traceback.print_exc()
         print("this is a bug of genbench; nothing that was recorded is lost", file=sys.stderr)

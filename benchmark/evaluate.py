@@ -66,6 +66,8 @@ class Evaluation:
         assert len(items) == len(scorings)
         records: list[list[Line]] = [[] for _ in scorings]
         try:
+            for item in items:
+                self.context.check(item)
             for option, metric in self.metrics.items():
                 wanted = [index for index, scoring in enumerate(scorings) if option in scoring.options]
                 for first in range(0, len(wanted), metric.batch_size):
@@ -124,6 +126,7 @@ class SetEvaluation:
                 prediction = self.context.made.get((case.id, sample))
                 if prediction and prediction.status == "ok":
                     item = self.context.item(case, prediction)
+                    self.context.check(item)
                     yield item
                     item.clip.release()
 

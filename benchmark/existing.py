@@ -37,6 +37,9 @@ def plan_on_existing(invocation: Invocation, on: Store | None) -> Plan:
         metrics, found = _metrics(invocation, store, old, plugins, table)
     else:
         found = plugin_problems(config.plugins)
+        if invocation.chose("metrics") or invocation.touched("metrics"):
+            wrong = "mode=viz shows the scores that are there and computes none"
+            found = [*found, Problem("metrics", wrong, fix="mode=eval, or leave the metrics away")]
     problems += found
     if problems or invocation.partial:
         raise UserError(problems)
@@ -81,8 +84,10 @@ def _metrics(
     Beside those given by hand, what the run has scored in full stays in its summary; what it has not is left to others.
     """
     config = invocation.config
-    by_hand = invocation.chose("metrics") or any(invocation.gave(f"metrics.{name}") for name in config.metrics)
-    given = config.metrics if by_hand or not old.metrics else {}
+    touched = {name: spec for name, spec in config.metrics.items() if invocation.touched(f"metrics.{name}")}
+    chosen = invocation.chose("metrics") or not old.metrics
+    given = config.metrics if chosen else touched
+    by_hand = bool(chosen or touched)
     kept = {name: plan for name, plan in old.metrics.items() if name not in given and _stays(store, old, name, by_hand)}
     specs = {name: plan.spec for name, plan in kept.items()} | given
     taken: Config = msgspec.structs.replace(

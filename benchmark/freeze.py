@@ -70,7 +70,8 @@ def _write(store: Store, plan: Plan) -> None:
     store.write(store.configs / f"{frozen.digest}.yaml", text)
     store.write(store.configs / "overrides.yaml", yaml.safe_dump(list(plan.overrides), allow_unicode=True))
     store.write(store.configs / "environment.json", environment())
-    store.write(store.configs / "config.yaml", text)
+    if frozen.mode != "viz":  # a look at a run asks nothing of it, so what it is asked for stays
+        store.write(store.configs / "config.yaml", text)
 
 
 def environment() -> bytes:

@@ -55,6 +55,10 @@ class Invocation:
         by_hand = {key_of(override) for override in self.overrides} - set(GROUPS)
         return any(key == given or key.startswith(f"{given}.") for given in by_hand)
 
+    def touched(self, key: str) -> bool:
+        """Return whether a setting below the key was given by hand."""
+        return any(key_of(override).startswith(f"{key}.") for override in self.overrides)
+
     def chose(self, group: str) -> bool:
         """Return whether the group's option was chosen by hand."""
         return any(key_of(override) == group for override in self.overrides)

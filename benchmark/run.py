@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from benchmark import merge
 from benchmark.config import Frozen
-from benchmark.errors import EXIT_INCOMPLETE, EXIT_OK, DiskFull, Interrupted
+from benchmark.errors import EXIT_INCOMPLETE, EXIT_OK, DiskFull, Interrupted, some
 from benchmark.journal import Journal, Watcher
 from benchmark.records import Prediction, Score
 from benchmark.report.summary import Summary, encode_summary, summarise
@@ -34,9 +34,12 @@ class Outcome:
         if "infer" in stages and made.ok < made.expected:
             lacking.append(f"{made.expected - made.ok} of {made.expected} predictions")
         if "eval" in stages:
+            short: dict[str, list[str]] = {}
             for name, metric in self.summary.metrics.items():
                 if metric.scored < (made.ok if metric.scope == "case" else metric.expected):
-                    lacking.append(f"{metric.expected - metric.scored} of {metric.expected} scores of {name}")
+                    count = f"{metric.expected - metric.scored} of {metric.expected} scores"
+                    short.setdefault(count, []).append(name)
+            lacking += [f"{count} of {some(names)}" for count, names in short.items()]
             if made.ok < made.expected and not lacking:
                 lacking.append(f"{made.expected - made.ok} of {made.expected} predictions to score")
         return lacking

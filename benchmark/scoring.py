@@ -15,7 +15,7 @@ from benchmark.guard import Failure
 from benchmark.ledger import Deaths, Ledger
 from benchmark.metrics import Item, Measured
 from benchmark.records import Case, Key, Line, Prediction, Score
-from benchmark.store import CaseFile, Store
+from benchmark.store import CaseFile, Store, prediction_digest
 
 SET_KEY = Key("", 0)  # stands for the whole set in a journal's start lines
 
@@ -52,6 +52,17 @@ class Context:
     def item(self, case: Case, prediction: Prediction) -> Item:
         files = {role: self.store.folder / path for role, path in prediction.files.items()}
         return Item(case, prediction, Clip(files, prediction.text))
+
+    def check(self, item: Item) -> None:
+        """Raise ValueError unless the output is the one that was recorded: a score is of that one alone."""
+        try:
+            found = prediction_digest(item.clip.files, item.clip.text)
+        except FileNotFoundError:
+            found = ""
+        if found != item.prediction.sha256:
+            what = "has changed" if found else "is gone"
+            paths = ", ".join(item.prediction.files.values()) or "its text"
+            raise ValueError(f"the output ({paths}) {what} since it was recorded; redo=[infer] makes outputs again")
 
     def wants(self, option: str, case_id: str | None, sample: int, sha256: str) -> bool:
         """Return whether any number of a metrics option is still to be had of this prediction."""

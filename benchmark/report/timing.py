@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmark.journal import read_journal
-from benchmark.records import End, Life
+from benchmark.records import End, Life, Start
 from benchmark.store import Store
 
 
@@ -13,9 +13,8 @@ def stage_seconds(store: Store, stage: str) -> float:
     for path in store.stage_journals(stage):
         records, _, _ = read_journal(path)
         if records and isinstance(records[0], Life):
-            last = records[-1]
-            end = last.time if isinstance(last, End) else path.stat().st_mtime
-            spans.append((records[0].time, max(records[0].time, end)))
+            # Of a life that was killed its last start is the last sign; the file's own time changes when it is copied.
+            spans.append((records[0].time, max(r.time for r in records if isinstance(r, (Life, Start, End)))))
     total, reached = 0.0, 0.0
     for start, end in sorted(spans):
         total += max(0.0, end - max(start, reached))

@@ -306,3 +306,40 @@ def test_a_full_disk_loses_nothing_and_says_how_to_go_on(bench: Bench, small_dis
     assert code == 0, output[-2000:]
     assert "of 12 predictions are there" in output
     assert len(bench.asked()) <= 12 + 2, "what was recorded before the disk was full is kept"
+
+
+def test_a_reader_that_leaves_does_not_stop_the_run(bench: Bench) -> None:
+    process = bench.start("model.sleep_s=0.1", "name=x")
+    assert process.stdout
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=60) == 0
+    assert bench.summary()["predictions"]["ok"] == 12
+
+
+def test_a_look_at_an_incomplete_run_does_not_make_it_complete(bench: Bench) -> None:
+    process = bench.start("model.sleep_s=0.3", f"model.trace={bench.trace}", "name=x")
+    until(lambda: len(bench.asked()) >= 3)
+    bench.kill_all(process)
+    code, output = bench.run("mode=viz", "name=x", studio=False)
+    assert code == 0, output
+    assert "missing" in output
+    code, output = bench.command("status", "x")
+    assert "incomplete" in output, output
+    assert bench.command("wait", "x")[0] == 1
+
+
+def test_an_output_that_changed_or_is_gone_is_not_scored(bench: Bench) -> None:
+    chosen = ("dataset.ids=[coffee-static,coffee-roll,coffee-zoom_in]", "model.frames=3", "name=x")
+    assert bench.run(*chosen, studio=False)[0] == 0
+    clips = {path.stem: path for path in bench.latest.glob("predictions/*/*/*.mp4")}
+    clips["coffee-roll"].unlink()
+    clips["coffee-static"].write_bytes(clips["coffee-zoom_in"].read_bytes())
+    code, output = bench.run("mode=eval", "metrics.basic.flow_size=64", "name=x", studio=False)
+    assert code == 1, output
+    assert "is gone since it was recorded" in output
+    assert "has changed since it was recorded" in output
+    assert bench.summary()["metrics"]["basic/motion_magnitude"]["scored"] == 1
+    code, output = bench.run("redo=[infer]", "metrics.basic.flow_size=64", *chosen, studio=False)
+    assert code == 0, output
+    assert bench.summary()["metrics"]["basic/motion_magnitude"]["scored"] == 3
