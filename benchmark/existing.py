@@ -37,9 +37,12 @@ def plan_on_existing(invocation: Invocation, on: Store | None) -> Plan:
         metrics, found = _metrics(invocation, store, old, plugins, table)
     else:
         found = plugin_problems(config.plugins)
-        if invocation.chose("metrics") or invocation.touched("metrics"):
-            wrong = "mode=viz shows the scores that are there and computes none"
-            found = [*found, Problem("metrics", wrong, fix="mode=eval, or leave the metrics away")]
+        wrong = "mode=viz shows the scores that are there, which have other settings"
+        found += [
+            Problem(f"metrics.{name}", wrong, fix="mode=eval scores with these, or leave them away")
+            for name, spec in config.metrics.items()
+            if invocation.touched(f"metrics.{name}") and (name not in old.metrics or old.metrics[name].spec != spec)
+        ]
     problems += found
     if problems or invocation.partial:
         raise UserError(problems)

@@ -23,6 +23,7 @@ from benchmark.journal import Journal, Watcher, read_journal
 from benchmark.ledger import Deaths, Pass
 from benchmark.prompts.plain import Plain
 from benchmark.records import Abandon, Case, Key, Prediction, Score, Start, sample_seed
+from benchmark.store import prediction_digest
 from benchmark.worker import EXIT_DONE, EXIT_FAILED
 
 
@@ -360,7 +361,7 @@ def test_scores_are_pending_again_when_the_prediction_changes(tmp_path: Path) ->
     assert run.here("eval") == EXIT_DONE
     record = next(record for record in run.lines(Prediction) if record.case_id == "c3")
     journal = run.store.open_journal(role="worker", stage="infer", worker="w9", config="d")
-    journal.write(msgspec.structs.replace(record, text="changed", sha256="new", attempt=1))
+    journal.write(msgspec.structs.replace(record, text="changed", sha256=prediction_digest({}, "changed"), attempt=1))
     journal.end("done")
     run.retry(1)
     assert run.here("eval") == EXIT_DONE
@@ -404,7 +405,9 @@ def test_a_set_metric_is_done_again_for_another_set(tmp_path: Path) -> None:
     first = run.scores()[None, "all/total"]
     run.freeze(prediction=run.frozen.prediction)
     journal = run.store.open_journal(role="worker", stage="infer", worker="w9", config="d")
-    journal.write(msgspec.structs.replace(run.made()["c1"], text="longer than before", sha256="n", attempt=1))
+    text = "longer than before"
+    sha256 = prediction_digest({}, text)
+    journal.write(msgspec.structs.replace(run.made()["c1"], text=text, sha256=sha256, attempt=1))
     journal.end("done")
     run.retry(1)
     assert run.scores() == {}
