@@ -139,6 +139,10 @@ def finish(outcome: Outcome, by_category: bool) -> None:
         print()
         print_summary(outcome.summary, title=f"{frozen.name} {store.folder.name}", by_category=by_category)
         print()
+    if unreadable := sum(ledger.unreadable for ledger in store.ledgers.values()):
+        print(
+            f"note: {unreadable} lines of the journals can't be read (a damaged file?); what they recorded counts as not done"
+        )
     for words in outcome.worker_ends:
         print(f"worker {words}")
     print(f"predictions  {store.merged('infer', frozen.model_name)}")

@@ -343,3 +343,18 @@ def test_an_output_that_changed_or_is_gone_is_not_scored(bench: Bench) -> None:
     code, output = bench.run("redo=[infer]", "metrics.basic.flow_size=64", *chosen, studio=False)
     assert code == 0, output
     assert bench.summary()["metrics"]["basic/motion_magnitude"]["scored"] == 3
+
+
+def test_a_damaged_journal_is_told_of_and_its_case_made_again(bench: Bench) -> None:
+    assert bench.run("name=x", f"model.trace={bench.trace}")[0] == 0
+    journal = next(bench.latest.glob(".work/journals/infer-*.jsonl"))
+    lines = journal.read_text().splitlines(keepends=True)
+    (at,) = (n for n, line in enumerate(lines) if '"case_id":"c005"' in line)
+    lines[at] = lines[at].replace("{", "#", 1)
+    journal.write_text("".join(lines))
+    next(bench.latest.glob("predictions/*/predictions.jsonl")).unlink()
+    code, output = bench.command("resume", "x")
+    assert code == 0, output
+    assert "1 lines of the journals can't be read" in output
+    assert bench.asked().count("c005") == 2
+    assert len(bench.asked()) == 13
