@@ -98,35 +98,22 @@ class Inference:
     def records(self, request: Request, output: Output, hold: Callable[[], None]) -> list[Line]:
         """Write the output's files, then return its record."""
         made = self._save(request, output.value, hold)
-        return [
-            Prediction(
-                case_id=request.case.id,
-                sample=request.sample,
-                status="ok",
-                seed=request.seed,
-                batch_size=output.batch_size,
-                latency_s=output.latency_s,
-                peak_memory_gb=output.peak_memory_gb,
-                fingerprint=self._fingerprint,
-                attempt=self.frozen.infer.attempt,
-                worker=self.worker,
-                **made,
-            )
-        ]
+        timing = {"batch_size": output.batch_size, "latency_s": output.latency_s}
+        return [self._record(request, status="ok", peak_memory_gb=output.peak_memory_gb, **timing, **made)]
 
     def failed(self, request: Request, error: str) -> list[Line]:
-        return [
-            Prediction(
-                case_id=request.case.id,
-                sample=request.sample,
-                status="failed",
-                seed=request.seed,
-                fingerprint=self._fingerprint,
-                attempt=self.frozen.infer.attempt,
-                worker=self.worker,
-                error=error,
-            )
-        ]
+        return [self._record(request, status="failed", error=error)]
+
+    def _record(self, request: Request, **outcome: Any) -> Prediction:
+        return Prediction(
+            case_id=request.case.id,
+            sample=request.sample,
+            seed=request.seed,
+            fingerprint=self._fingerprint,
+            attempt=self.frozen.infer.attempt,
+            worker=self.worker,
+            **outcome,
+        )
 
     def _save(self, request: Request, value: Any, hold: Callable[[], None]) -> dict[str, Any]:
         kind = self.model.output
