@@ -25,8 +25,11 @@ class Evaluation:
     batch: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.batch = max((metric.batch_size for metric in self.metrics.values()), default=1)
-        decodes = any(prediction.files for prediction in self.context.made.values())
+        everything = len(self.context.cases) * self.context.frozen.samples
+        sizes = {option: metric.batch_size or everything for option, metric in self.metrics.items()}
+        self._sizes, self.batch = sizes, max(sizes.values(), default=1)
+        decodes = any(getattr(metric, "decodes", True) for metric in self.metrics.values())
+        decodes = decodes and any(prediction.files for prediction in self.context.made.values())
         self.threads = self.ahead = 1 if decodes else 0
 
     def pending(self, chunk: Chunk) -> list[Scoring]:
@@ -58,7 +61,7 @@ class Evaluation:
     def prepare(self, scoring: Scoring) -> None:
         """Decode the clip ahead of its turn."""
         assert scoring.item
-        _ = scoring.item.clip.frames
+        scoring.item.clip.preload()
 
     def work(self, scorings: Sequence[Scoring]) -> list[list[Line]]:
         """Return all scores of each prediction; a metric's exception fails that metric of that prediction alone."""
@@ -70,14 +73,15 @@ class Evaluation:
                 self.context.check(item)
             for option, metric in self.metrics.items():
                 wanted = [index for index, scoring in enumerate(scorings) if option in scoring.options]
-                for first in range(0, len(wanted), metric.batch_size):
-                    batch = wanted[first : first + metric.batch_size]
+                size = self._sizes[option]
+                for first in range(0, len(wanted), size):
+                    batch = wanted[first : first + size]
                     results = guarded(metric.score, [items[index] for index in batch], _keep_batch)
                     for index, result in zip(batch, results, strict=True):
                         records[index] += self.context.scores(option, scorings[index], result)
         finally:
             for item in items:
-                item.clip.release()
+                item.release()
         return records
 
     def records(self, scoring: Scoring, made: list[Line], hold: Callable[[], None]) -> list[Line]:
@@ -128,7 +132,7 @@ class SetEvaluation:
                     item = self.context.item(case, prediction)
                     self.context.check(item)
                     yield item
-                    item.clip.release()
+                    item.release()
 
     def work(self, scorings: Sequence[Scoring]) -> list[list[Line]]:
         records: list[Line] = []

@@ -51,13 +51,15 @@ def guarded(
 ) -> list[Result | Failure]:
     """Return a result or a Failure per unit; a failing batch is halved when memory ran out, else tried one by one.
 
+    An exception that `call` returns in the place of a result fails that unit alone, and nothing is tried again.
+
     `on_smaller` is told the size that is tried next when memory ran out. Raises DiskFull if that is behind an exception.
     """
     try:
         results = list(call(units))
         if len(results) != len(units):
             raise ValueError(f"{len(units)} results were expected, {len(results)} came")
-        return [*results]
+        return [Failure(in_words(result)) if isinstance(result, Exception) else result for result in results]
     except (Exception, SystemExit) as error:  # noqa: BLE001 - and sys.exit would end the worker as if all were done
         words = in_words(error)
         no_memory = is_out_of_memory(error)

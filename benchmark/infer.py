@@ -6,22 +6,18 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from benchmark import media
 from benchmark.claims import Chunk
-from benchmark.clip import quality_flags
 from benchmark.config import Frozen
 from benchmark.ledger import Deaths, Ledger
-from benchmark.media import Image, Video
 from benchmark.model import Model, Request
+from benchmark.outputs import Outputs
 from benchmark.prompts import Prompts
 from benchmark.records import Key, Line, Prediction, sample_seed
-from benchmark.store import Store, prediction_digest
+from benchmark.store import Store
 
 GIB = 1024**3
-KINDS: dict[str, Any] = {"text": str, "image": Image, "video": Video}
 
 
 @dataclass(frozen=True)
@@ -52,6 +48,7 @@ class Inference:
     def __post_init__(self) -> None:
         self._cases = self.store.cases()
         self._fingerprint = self.frozen.prediction.fingerprint
+        self._outputs = Outputs(self.store, self.frozen, self.token)
         self.batch = self.model.batch_size
         self.threads = 0 if self.model.output == "text" and not self.model.needs else 2
 
@@ -80,7 +77,7 @@ class Inference:
             if role == "image":
                 request.image(role)
 
-    def work(self, requests: Sequence[Request]) -> list[Output]:
+    def work(self, requests: Sequence[Request]) -> list[Output | Exception]:
         for request in requests:
             request.prompt, request.negative_prompt = self.prompts.render(request.case)
         cuda = _cuda()
@@ -93,11 +90,12 @@ class Inference:
         values = list(values)  # a generator works only now
         latency_s = round(time.perf_counter() - start, 6)
         peak = round(cuda.max_memory_allocated() / GIB, 3) if cuda else None
-        return [Output(value, latency_s, len(requests), peak) for value in values]
+        n = len(requests)
+        return [v if isinstance(v, Exception) else Output(v, latency_s, n, peak) for v in values]
 
     def records(self, request: Request, output: Output, hold: Callable[[], None]) -> list[Line]:
         """Write the output's files, then return its record."""
-        made = self._save(request, output.value, hold)
+        made = self._outputs.save(self.model.output, request, output.value, hold)
         timing = {"batch_size": output.batch_size, "latency_s": output.latency_s}
         return [self._record(request, status="ok", peak_memory_gb=output.peak_memory_gb, **timing, **made)]
 
@@ -114,46 +112,6 @@ class Inference:
             worker=self.worker,
             **outcome,
         )
-
-    def _save(self, request: Request, value: Any, hold: Callable[[], None]) -> dict[str, Any]:
-        kind = self.model.output
-        if not isinstance(value, KINDS[kind]):
-            raise TypeError(f"a model whose output is {kind} gives no {type(value).__name__}")
-        if isinstance(value, str):
-            return {"text": value, "sha256": prediction_digest({}, value)}
-        frozen = self.frozen
-        base = self.store.media_base(frozen.model_name, request.case, request.sample, frozen.samples)
-        if isinstance(value, Video):
-            files, frames = self._save_video(base, value, hold), value.frames
-            made = {"frames": len(frames), "fps": float(value.fps)}
-        else:
-            files, frames = {"image": base.with_name(f"{base.name}.png")}, value.pixels[None]
-            with self.store.replacing(files["image"], self.token, hold) as path:
-                media.write_png(path, value.pixels)
-            made = {"frames": 1}
-        return {
-            "files": {role: str(path.relative_to(self.store.folder)) for role, path in files.items()},
-            "sha256": prediction_digest(files),
-            "width": frames.shape[2],
-            "height": frames.shape[1],
-            "quality_flags": quality_flags(frames),
-            **made,
-        }
-
-    def _save_video(self, base: Path, video: Video, hold: Callable[[], None]) -> dict[str, Path]:
-        settings = self.frozen.media
-        keep_frames = settings.frames == "png"
-        files = {"video": base / "video.mp4" if keep_frames else base.with_name(f"{base.name}.mp4")}
-        with self.store.replacing(files["video"], self.token, hold) as path:
-            media.write_video(path, video, settings.crf, settings.pix_fmt)
-        if keep_frames:
-            files["frames"] = folder = base / "frames"
-            names = [f"{index:05d}.png" for index in range(len(video.frames))]
-            for name, pixels in zip(names, video.frames, strict=True):
-                with self.store.replacing(folder / name, self.token, hold) as path:
-                    media.write_png(path, pixels)
-            self.store.keep_only(folder, names)
-        return files
 
 
 def _cuda() -> Any:

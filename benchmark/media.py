@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -59,6 +60,17 @@ class Image:
 
     def __post_init__(self) -> None:
         _check_pixels("Image.pixels", self.pixels, 3, "(H, W, 3)")
+
+
+@dataclass(frozen=True)
+class MediaFile:
+    """A picture, a clip or a folder of PNG frames that lies on the disk already, made by another program.
+
+    `in_place`: records point to it where it lies, and it is never moved or removed. Else it is moved into the run folder.
+    """
+
+    path: Path
+    in_place: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,20 +127,30 @@ def write_video(path: Path, video: Video, crf: int = 18, pix_fmt: str = "yuv420p
 
 def read_video(path: Path) -> tuple[np.ndarray, float]:
     """Return all frames (T, H, W, 3) uint8 and the mean fps. Raises: ValueError if the file is no video."""
-    import av
     import numpy as np
 
+    frames = list(stream_video(path))
+    with _open_video(path) as container:
+        fps = float(container.streams.video[0].average_rate or 0)
+    return np.stack(frames), fps
+
+
+def stream_video(path: Path) -> Iterator[np.ndarray]:
+    """Yield the frames (H, W, 3) uint8 one by one, a few in memory at a time. Raises: ValueError if the file is no video."""
+    import av
+
+    empty = True
     with _open_video(path) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         try:
-            frames = [f.to_ndarray(format="rgb24", interpolation=SWSCALE_FLAGS) for f in container.decode(stream)]
+            for frame in container.decode(stream):
+                yield frame.to_ndarray(format="rgb24", interpolation=SWSCALE_FLAGS)
+                empty = False
         except av.error.FFmpegError as error:
             raise ValueError(f"{path} is damaged: {error}") from error
-        fps = float(stream.average_rate or 0)
-    if not frames:
+    if empty:
         raise ValueError(f"{path} holds no frames")
-    return np.stack(frames), fps
 
 
 def _open_video(path: Path) -> Any:
@@ -208,7 +230,7 @@ def check_image(path: Path) -> None:
 
 
 def probe(path: Path) -> MediaInfo:
-    """Return kind, displayed size, exact number of frames and fps of an image, a video or a folder of PNGs.
+    """Return kind, displayed size, number of frames and fps of an image, a video (or animated GIF) or a folder of PNGs.
 
     Raises: ValueError if it is none of these.
     """
@@ -216,7 +238,8 @@ def probe(path: Path) -> MediaInfo:
         found = pngs(path)
         return MediaInfo("video", *_image_size(found[0]), len(found), None)
     try:
-        return MediaInfo("image", *_image_size(path), 1, None)
+        if not _is_animated(path):
+            return MediaInfo("image", *_image_size(path), 1, None)
     except ValueError:
         pass  # not a picture: then it must be a video
     with _open_video(path) as container:
@@ -225,6 +248,11 @@ def probe(path: Path) -> MediaInfo:
         if not (stream.width and stream.height and frames):
             raise ValueError(f"{path} is not a readable video: it holds no frames")
         return MediaInfo("video", stream.width, stream.height, frames, float(stream.average_rate or 0) or None)
+
+
+def _is_animated(path: Path) -> bool:
+    with _open_image(path) as picture:
+        return picture.format == "GIF" and getattr(picture, "n_frames", 1) > 1
 
 
 def _image_size(path: Path) -> tuple[int, int]:

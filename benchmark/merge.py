@@ -131,7 +131,7 @@ def best_prediction(store: Store, records: Iterable[Prediction]) -> Prediction:
 def _matches_files(store: Store, record: Prediction) -> bool:
     try:
         files = {role: store.folder / path for role, path in record.files.items()}
-        return prediction_digest(files, record.text) == record.sha256
+        return prediction_digest(files, record.text, record.choices) == record.sha256
     except OSError:
         return False
 

@@ -40,11 +40,22 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_fi
     cost: float = 1.0
 
 
+class Choice(msgspec.Struct, frozen=True):
+    """One possible answer to a case, as a language model weighs it: the sum of its tokens' log-probabilities (natural),
+    how many tokens it has, and whether greedy decoding would have given just it."""
+
+    text: str
+    log_likelihood: float
+    tokens: int
+    greedy: bool
+
+
 class Prediction(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", tag="prediction/1"):
     """What a model made for one (case, sample).
 
     `files` maps a role ("video", "frames", "image") to a path relative to the run folder (absolute for files that lie
-    elsewhere). `sha256` covers all files, or the text. `latency_s` is the wall time of the call that made the whole batch.
+    elsewhere). `choices` are a language model's log-likelihoods of the answers that the case offers. `sha256` covers all
+    files, or the text and the choices. `latency_s` is the wall time of the call that made the whole batch.
     `attempt` counts the passes over the run's failed cases, from 0.
     """
 
@@ -53,6 +64,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", 
     status: Status
     files: dict[str, str] = {}
     text: str | None = None
+    choices: list[Choice] = []
     sha256: str | None = None
     width: int | None = None
     height: int | None = None

@@ -11,7 +11,7 @@ import msgspec
 
 from benchmark.clip import Clip
 from benchmark.config import Frozen
-from benchmark.guard import Failure
+from benchmark.guard import Failure, in_words
 from benchmark.ledger import Deaths, Ledger
 from benchmark.metrics import Item, Measured
 from benchmark.records import Case, Key, Line, Prediction, Score
@@ -56,7 +56,7 @@ class Context:
     def check(self, item: Item) -> None:
         """Raise ValueError unless the output is the one that was recorded: a score is of that one alone."""
         try:
-            found = prediction_digest(item.clip.files, item.clip.text)
+            found = prediction_digest(item.clip.files, item.clip.text, item.prediction.choices)
         except FileNotFoundError:
             found = ""
         if found != item.prediction.sha256:
@@ -115,6 +115,8 @@ def _value(result: Any, name: str) -> tuple[float | None, dict[str, Any], str | 
     if name not in result:
         return None, {}, f"ValueError: the metric gave no {name}; it gave {', '.join(map(str, result)) or 'nothing'}"
     given: Any = result[name]
+    if isinstance(given, Exception):
+        return None, {}, in_words(given)
     details: dict[str, Any] = {}
     try:
         if isinstance(given, Measured):

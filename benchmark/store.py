@@ -11,8 +11,9 @@ import hashlib
 import os
 import re
 import secrets
+import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ import msgspec
 from benchmark.errors import DiskFull, Problem, UserError
 from benchmark.journal import FULL, Journal
 from benchmark.media import file_digest
-from benchmark.records import Case, digest
+from benchmark.records import Case, Choice, digest
 
 MOST_NAME_BYTES = 200
 PLAIN_NAME = re.compile(
@@ -149,6 +150,10 @@ class Store:
                 raise DiskFull(f"no space left for {path}") from error
             raise
 
+    def take(self, source: Path, path: Path) -> None:
+        """Move a file from elsewhere to a temporary path of the run folder, across file systems too."""
+        shutil.move(source, path)
+
     def write(self, path: Path, data: bytes | str | Iterable[bytes]) -> None:
         """Write a small file, or a stream of lines, whole or not at all."""
         with self.replacing(path) as temporary, temporary.open("wb") as file:
@@ -177,8 +182,11 @@ class Store:
                     path.unlink()
 
 
-def prediction_digest(files: Mapping[str, Path], text: str | None = None) -> str:
-    """Return the sha256 of a prediction: that of its one file or its text, else of the list of its files' sha256."""
+def prediction_digest(files: Mapping[str, Path], text: str | None = None, choices: Sequence[Choice] = ()) -> str:
+    """Return the sha256 of a prediction: that of its one file or its text; else that of all its files' sha256, or of the text
+    with the choices."""
+    if not files and choices:
+        return digest([text, msgspec.to_builtins(choices)], 64)
     if not files:
         return hashlib.sha256((text or "").encode()).hexdigest()
     if len(files) == 1 and (only := next(iter(files.values()))).is_file():

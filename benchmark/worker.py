@@ -104,12 +104,15 @@ class Worker:
         key = [frozen.cases.digest, turns, merge.set_digest(made)]
         attempt = max((plan.turn.attempt for plan in frozen.metrics.values()), default=0)
         single = self._metrics("case", Metric)
-        evaluation = Evaluation(context, single)
-        lacking = {option for unit in made for option in evaluation.lacking(*unit)}
-        if lacking:
+        together = {name: metric for name, metric in single.items() if metric.batch_size}
+        at_once = {name: {name: metric} for name, metric in single.items() if not metric.batch_size}
+        for what, metrics in {"case": together, **at_once}.items():
+            evaluation = Evaluation(context, metrics)
+            lacking = {option for unit in made for option in evaluation.lacking(*unit)}
             for name in sorted(lacking):
-                self._load(f"metrics.{name}", single[name])
-            yield evaluation, attempt, ["case", *key]
+                self._load(f"metrics.{name}", metrics[name])
+            if lacking:
+                yield evaluation, attempt, [what, *key]
         whole = self._metrics("set", SetMetric)
         set_evaluation = SetEvaluation(context, whole)
         if made and set_evaluation.lacking():

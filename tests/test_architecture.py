@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "benchmark"
 # From what depends on nothing to what depends on all; a name stands for all modules below it.
 ORDER = [
-    "errors", "records", "media", "clip",
+    "errors", "records", "media", "clip", "weights",
     "model", "prompts", "dataset", "metrics",
     "build", "process", "journal", "store", "claims", "merge", "ledger", "config",
     "report.statistics", "report.timing",
@@ -21,7 +21,7 @@ ORDER = [
     "leaks", "resources", "settings", "existing", "plan",
     "devices", "freeze", "sweep",
     "progress", "display",
-    "guard", "infer", "scoring", "evaluate", "drain", "worker",
+    "guard", "outputs", "infer", "scoring", "evaluate", "drain", "worker",
     "report", "run",
     "dry_run", "start", "commands",
     "quoting", "mistakes", "cli", "__main__",

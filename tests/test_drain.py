@@ -217,7 +217,7 @@ def test_a_shorter_clip_leaves_no_frame_of_the_longer_one_before(tmp_path: Path)
     folder = run.store.folder / record.files["frames"]
     assert record.frames == 3
     assert sorted(path.name for path in folder.iterdir()) == ["00000.png", "00001.png", "00002.png"]
-    assert len(clips.decode({"frames": folder})) == 3
+    assert len(list(clips.stream({"frames": folder}))) == 3
 
 
 def test_failed_cases_get_max_attempts_tries_over_invocations(tmp_path: Path) -> None:
@@ -316,7 +316,7 @@ def test_all_metrics_of_a_pass_share_one_decode_of_each_clip(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str
 ) -> None:
     run = scored_run(tmp_path, model, n=24, c5={"score": "raise"})
-    decoded, held, peak, decode = [], set(), [0], clips.decode
+    decoded, held, peak, decode = [], set(), [0], clips.stream
 
     def count(files: Any) -> Any:
         decoded.append(str(next(iter(files.values()))))
@@ -330,7 +330,7 @@ def test_all_metrics_of_a_pass_share_one_decode_of_each_clip(
         held.discard(str(next(iter(clip.files.values()))))
         release(clip)
 
-    monkeypatch.setattr(clips, "decode", count)
+    monkeypatch.setattr(clips, "stream", count)
     monkeypatch.setattr(clips.Clip, "release", let_go)
     assert run.here("eval") == EXIT_DONE
     assert len(decoded) == len(set(decoded)) == 24

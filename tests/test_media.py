@@ -8,7 +8,7 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 
@@ -254,13 +254,13 @@ def test_quality_flags() -> None:
 
 def test_clip_decodes_once_for_all_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     media.write_video(tmp_path / "x.mp4", Video(pan(), 8))
-    calls, decode = [], clips.decode
+    calls, decode = [], clips.stream
 
-    def counted(files: Mapping[str, Path]) -> np.ndarray:
+    def counted(files: Mapping[str, Path]) -> Iterator[np.ndarray]:
         calls.append(files)
         return decode(files)
 
-    monkeypatch.setattr(clips, "decode", counted)
+    monkeypatch.setattr(clips, "stream", counted)
     clip = Clip({"video": tmp_path / "x.mp4"})
     assert not calls
     barrier, seen = threading.Barrier(4), []

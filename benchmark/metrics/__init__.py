@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from benchmark.model import Kind
@@ -43,27 +44,49 @@ class Item:
     case: Case
     prediction: Prediction
     clip: Clip
+    _inputs: dict[str, Clip] = field(default_factory=dict, repr=False)
+
+    def input(self, role: str) -> Clip:
+        """Return an input of the case ("image", "video", "reference"), decoded at most once for all metrics of a pass."""
+        if role not in self._inputs:
+            from benchmark.clip import Clip
+
+            self._inputs[role] = Clip({role: Path(self.case.inputs[role])})
+        return self._inputs[role]
+
+    def release(self) -> None:
+        """Give all decoded frames back."""
+        for clip in (self.clip, *self._inputs.values()):
+            clip.release()
 
 
 @runtime_checkable
 class Metric(Protocol):
-    """Scores predictions one by one (in batches of `batch_size`).
+    """Scores predictions one by one, in batches of `batch_size`; None stands for all of a run in one call.
 
     `version` is raised whenever the same arguments give other values: it is part of every score's fingerprint.
     `accepts` names the kinds of output it can score. `measures` lists the numbers it gives, given its arguments.
+    `decodes`, where a class has it and it is False, says that frames are not asked for, so none are decoded ahead.
+
+    An argument `names` (None: all measures that the cases have what they need for) chooses among the measures. It belongs
+    into `execution_only`, each measure being the same whichever are asked for.
     """
 
     version: ClassVar[str]
     accepts: ClassVar[tuple[Kind, ...]]
-    batch_size: int
+    batch_size: int | None
 
     @property
     def measures(self) -> tuple[Measure, ...]: ...
 
     def load(self, device: str) -> None: ...
 
-    def score(self, items: Sequence[Item]) -> Sequence[Mapping[str, float | Measured]]:
-        """Return a value per measure for each item, in order. An exception fails the item's measures, never others'."""
+    def score(self, items: Sequence[Item]) -> Sequence[Mapping[str, float | Measured | Exception] | Exception]:
+        """Return a value per measure for each item, in order.
+
+        An exception that is raised has the items of a batch tried one by one, then fails the item's measures, never others'.
+        One in the place of a value fails that measure alone, one in the place of an item's mapping all measures of it.
+        """
         ...
 
 

@@ -8,14 +8,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 
 from benchmark.errors import Problem
-from benchmark.records import Case, Key
+from benchmark.records import Case, Choice, Key
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from benchmark.media import Image, Video
+    from benchmark.clip import Clip
+    from benchmark.media import Image, MediaFile, Video
+    from benchmark.weights import Weights
 
 Kind = Literal["image", "video", "text"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a language model says to a request: generated text, and how likely it finds each answer that the case offers."""
+
+    text: str
+    choices: Sequence[Choice] = ()
 
 
 @dataclass
@@ -41,6 +51,12 @@ class Request:
             self._images[role] = read_image(Path(self.case.inputs[role]))
         return self._images[role]
 
+    def clip(self, role: str = "video") -> Clip:
+        """Return the case's input clip (or picture) by its role: its frames are decoded when asked for."""
+        from benchmark.clip import Clip
+
+        return Clip({role: Path(self.case.inputs[role])})
+
 
 @runtime_checkable
 class Model(Protocol):
@@ -62,8 +78,12 @@ class Model(Protocol):
         """Bring the weights onto `device` ("cpu" or "cuda")."""
         ...
 
-    def generate(self, requests: Sequence[Request]) -> Sequence[Video | Image | str]:
-        """Return one output per request, in order. An exception fails the request, or is retried one by one in a batch."""
+    def generate(self, requests: Sequence[Request]) -> Sequence[Video | Image | MediaFile | str | Answer | Exception]:
+        """Return one output per request, in order: pixels, a file that lies on the disk already, or text.
+
+        An exception that is raised fails the request, or has those of a batch tried one by one. An exception that is returned
+        fails its own request alone and is not tried again in this pass.
+        """
         ...
 
 
@@ -82,10 +102,28 @@ class Identified(Protocol):
 
 
 @runtime_checkable
+class Reviewing(Protocol):
+    """A component that looks at all chosen cases when a run is planned, beyond what `needs` says.
+
+    It yields a Problem for what must be refused, and text for what the user should know and may go on with.
+    """
+
+    def review(self, cases: Iterable[Case], samples: int) -> Iterable[Problem | str]: ...
+
+
+@runtime_checkable
+class Weighted(Protocol):
+    """A component that loads weights from files or the Hugging Face Hub: it names them, so that a missing one is found before
+    a run starts, and `benchmark fetch` can bring it."""
+
+    def weights(self) -> Iterable[Weights]: ...
+
+
+@runtime_checkable
 class Sized(Protocol):
     """A model that can estimate how many megabytes one output takes on disk."""
 
     def output_mb(self) -> float: ...
 
 
-__all__ = ["Checked", "Identified", "Kind", "Model", "Request", "Sized"]
+__all__ = ["Answer", "Checked", "Identified", "Kind", "Model", "Request", "Reviewing", "Sized", "Weighted"]
