@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from benchmark.dataset import Dataset
+from benchmark.dataset import Dataset, Excluded, Excluding
 from benchmark.errors import Problem, UserError, blame, closest, some
 from benchmark.records import Case, encode
 from benchmark.store import unsafe
@@ -29,6 +29,8 @@ class CaseTable:
     categories: list[str] = field(default_factory=list)
     costs: list[float] = field(default_factory=list)
     digest: str = ""
+    samples: int = 1
+    excluded: Excluded = field(default_factory=Excluded)
 
     def add(self, case: Case) -> None:
         """Append a case. Raises TypeError if a field of it can't be written as JSON."""
@@ -96,6 +98,8 @@ def read(dataset: Dataset) -> tuple[CaseTable, list[Problem], bool]:
             if not found and seen[case.id] == 1:
                 table.add(case)
         whole = True
+        if isinstance(dataset, Excluding):
+            table.excluded = dataset.excluded
     except UserError as error:
         problems += error.problems
     except Exception as error:  # noqa: BLE001 - a dataset's own code
@@ -162,4 +166,5 @@ def _pick(table: CaseTable, chosen: Sequence[int]) -> CaseTable:
         ids=[table.ids[index] for index in chosen],
         categories=[table.categories[index] for index in chosen],
         costs=[table.costs[index] for index in chosen],
+        excluded=table.excluded,
     )

@@ -22,6 +22,7 @@ from benchmark.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, GenbenchError,
 from benchmark.invocation import Composed, key_of
 
 HERE = Path(__file__).resolve().parent
+FETCH = "fetch"  # the one command that composes: it takes what a run takes
 HYDRA_FOLDERS = ["hydra.run.dir=.", "hydra.sweep.dir=${genbench_scratch:}", "hydra.sweep.subdir=."]
 HYDRA_FOLDERS += ["hydra.output_subdir=null", "hydra.job.chdir=false"]
 
@@ -66,6 +67,8 @@ def _main(argv: Sequence[str] | None) -> int:
     try:
         if arguments and arguments[0] in commands.COMMANDS:
             return commands.main(arguments)
+        if arguments and arguments[0] == FETCH:
+            return _compose_and_run(arguments[1:], fetch=True)
         if "--version" in arguments:
             from importlib.metadata import version
 
@@ -93,7 +96,7 @@ def conf_folder() -> Path:
     return inside if inside.is_dir() else HERE.parent / "conf"
 
 
-def _compose_and_run(words: Sequence[str]) -> int:
+def _compose_and_run(words: Sequence[str], fetch: bool = False) -> int:
     command, problems = read_command(words)
     if command.shows:
         return _show(command)
@@ -108,9 +111,9 @@ def _compose_and_run(words: Sequence[str]) -> int:
     if not composed and not problems:
         fix = "leave hydra/launcher away: genbench starts workers itself, as compute= says"
         problems = [Problem("hydra/launcher", "composed the runs in other processes", fix=fix)]
-    from benchmark.start import start
+    from benchmark import start
 
-    return start(composed, problems)
+    return start.fetch(composed, problems) if fetch else start.start(composed, problems)
 
 
 @dataclass(frozen=True)
@@ -154,7 +157,7 @@ def read_command(words: Sequence[str]) -> tuple[Command, list[Problem]]:
 
 
 def _strange(word: str) -> Problem:
-    names = list(commands.COMMANDS)
+    names = [*commands.COMMANDS, FETCH]
     return Problem(word, "is neither a command nor key=value", "", ", ".join(names), closest(word, names))
 
 
@@ -187,7 +190,7 @@ def _hydra(command: Command, composed: list[Composed]) -> None:
             return
         multirun = own.mode is not None and own.mode.name == "MULTIRUN"
         overrides = [text for text in own.overrides.task if not key_of(text).startswith("hydra")]
-        composed.append(Composed(plain, dict(own.runtime.choices), overrides, multirun))
+        composed.append(Composed(plain, dict(own.runtime.choices), overrides, multirun, command.flags))
 
     with _quiet_hydra(command.words):
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(collect)()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
@@ -35,9 +35,9 @@ class Components:
         """Return what each case must have for the model."""
         return {"model": self.model.needs} if self.model else {}
 
-    def metric_needs(self) -> dict[str, Sequence[str]]:
-        """Return what each case must have for each metrics option."""
-        built = {f"metrics.{name}": metric for name, metric in self.metrics.items() if metric}
+    def metric_needs(self, options: Iterable[str]) -> dict[str, Sequence[str]]:
+        """Return what each case must have for each of the metrics options."""
+        built = {f"metrics.{name}": self.metrics[name] for name in options if self.metrics[name]}
         return {
             name: list(dict.fromkeys(need for measure in metric.measures for need in measure.needs))
             for name, metric in built.items()

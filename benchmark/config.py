@@ -25,6 +25,7 @@ MODES = {"all": STAGES, "infer": ("infer",), "eval": ("eval", "viz"), "viz": ("v
 SPELLINGS = {"full": "all", "infer-only": "infer", "eval-only": "eval", "viz-only": "viz"}
 FORMAT = 1
 Count = Annotated[int, Meta(ge=1)]
+KeepMedia = Literal["all", "failed", "none"]
 
 
 class Media(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -85,6 +86,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     samples: Count = 1
     seed: Annotated[int, Meta(ge=0)] = 0
     max_attempts: Count = 3
+    keep_media: KeepMedia = "all"
+    cache_dir: str | None = None
+    offline: bool = True
     plugins: list[str] = []
     dry_run: bool = False
     debug: bool = False
@@ -163,10 +167,12 @@ class MetricPlan(msgspec.Struct, frozen=True):
 
 
 class CaseSet(msgspec.Struct, frozen=True):
-    """Which cases a run has: how many, and a digest of all that determines what is made of them."""
+    """Which cases a run has: how many, a digest of all that determines what is made of them, and how many rows of the dataset
+    were left out because something is wrong with them."""
 
     n: int
     digest: str
+    excluded: int = 0
 
 
 class Frozen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -192,6 +198,10 @@ class Frozen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     prediction: Identity
     infer: Pass
     debug: bool = False
+    keep_media: KeepMedia = "all"
+    cache_dir: str | None = None
+    offline: bool = True
+    cwd: str = ""  # where the command was given: what relative paths of components are relative to
 
     @property
     def stages(self) -> tuple[str, ...]:

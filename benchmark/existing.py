@@ -12,6 +12,8 @@ from benchmark.cases import CaseTable
 from benchmark.components import build_all, plan_metrics, plugin_folders, plugin_problems
 from benchmark.config import Config, Frozen, MetricPlan
 from benchmark.errors import Problem, UserError
+from benchmark.fetch import weight_problems
+from benchmark.fitting import fit
 from benchmark.invocation import Invocation, Plan
 from benchmark.leaks import secret_problems
 from benchmark.resources import resource_problems
@@ -32,9 +34,10 @@ def plan_on_existing(invocation: Invocation, on: Store | None) -> Plan:
     problems += _contradictions(invocation, store, old)
     table = read_cases(store)
     plugins = list(dict.fromkeys([*old.plugins, *config.plugins]))
-    metrics = old.metrics
+    table.samples = old.samples
+    metrics, notes, to_bring = old.metrics, list[str](), list[Any]()
     if config.mode == "eval":
-        metrics, found = _metrics(invocation, store, old, plugins, table)
+        metrics, found, notes, to_bring = _metrics(invocation, store, old, plugins, table)
     else:
         found = plugin_problems(config.plugins)
         wrong = "mode=viz shows the scores that are there, which have other settings"
@@ -54,11 +57,16 @@ def plan_on_existing(invocation: Invocation, on: Store | None) -> Plan:
         plugins=plugins,
         plugin_folders=old.plugin_folders | plugin_folders(plugins),
         debug=config.debug,
+        keep_media=config.keep_media,
+        cache_dir=config.cache_dir,
+        offline=config.offline,
+        cwd=str(Path.cwd()),
     )
     frozen = reuse.next_passes(store, frozen, config.redo)
     why = f"mode={config.mode} works on an existing run"
     root = Path(config.output_root)
-    return Plan(frozen, table, root, store, why, invocation.overrides, _notes(old, frozen))
+    notes = [*notes, *_notes(old, frozen)]
+    return Plan(frozen, table, root, store, why, invocation.overrides, notes, to_bring=to_bring)
 
 
 def _named(invocation: Invocation) -> tuple[Store | None, list[Problem]]:
@@ -81,8 +89,8 @@ def read_cases(store: Store) -> CaseTable:
 
 def _metrics(
     invocation: Invocation, store: Store, old: Frozen, plugins: list[str], table: CaseTable
-) -> tuple[dict[str, MetricPlan], list[Problem]]:
-    """Return the metrics to score: those given by hand, else those of the run.
+) -> tuple[dict[str, MetricPlan], list[Problem], list[str], list[Any]]:
+    """Return the metrics to score: those given by hand, else those of the run; problems, notes, and weights to download.
 
     Beside those given by hand, what the run has scored in full stays in its summary; what it has not is left to others.
     """
@@ -97,12 +105,16 @@ def _metrics(
         config, model=old.model, prompts=old.prompts, metrics=specs, plugins=plugins
     )
     parts, problems = build_all(taken, with_dataset=False)
-    problems += needs.lacks(table, parts.metric_needs())
-    problems += needs.changed_inputs(table)
+    parts.model = parts.prompts = None  # they have done their part
+    fitted = fit(parts, specs, table, plugins)
+    new = {f"metrics.{name}": metric for name, metric in fitted.metrics.items() if name not in kept or not by_hand}
+    unloadable, to_bring = weight_problems(invocation, new)
+    problems += [*fitted.problems, *needs.changed_inputs(table), *unloadable]
     if problems:
-        return {}, problems
-    planned = plan_metrics(taken, parts)
-    return (planned | kept if by_hand else planned), []
+        return {}, problems, [], []
+    parts.metrics = fitted.metrics
+    planned = plan_metrics(msgspec.structs.replace(taken, metrics=fitted.specs), parts)
+    return (planned | kept if by_hand else planned), [], fitted.notes, to_bring
 
 
 def _stays(store: Store, old: Frozen, name: str, by_hand: bool) -> bool:

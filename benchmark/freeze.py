@@ -10,6 +10,7 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import msgspec
 import yaml
 
 from benchmark.config import Frozen
@@ -67,6 +68,8 @@ def _write(store: Store, plan: Plan) -> None:
         lines = plan.table.moved(store.cases_file.read_bytes().splitlines()) or []
     if lines:
         store.write(store.cases_file, lines)
+    if plan.table.excluded.count:
+        store.write(store.excluded_file, (msgspec.json.encode(p) + b"\n" for p in plan.table.excluded.listed))
     store.write(store.configs / f"{frozen.digest}.yaml", text)
     store.write(store.configs / "overrides.yaml", yaml.safe_dump(list(plan.overrides), allow_unicode=True))
     store.write(store.configs / "environment.json", environment())

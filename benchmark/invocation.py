@@ -15,12 +15,13 @@ GROUPS = ("model", "dataset", "prompts", "metrics", "compute", "experiment")
 
 
 class Composed(NamedTuple):
-    """One run as Hydra composed it: the plain config, the option chosen in each group, and the overrides by hand."""
+    """One run as Hydra composed it: the plain config, the option chosen in each group, the overrides by hand, the flags."""
 
     plain: dict[str, Any]
     choices: dict[str, Any]
     overrides: list[str]
     multirun: bool = False
+    flags: Sequence[str] = ()
 
 
 def key_of(override: str) -> str:
@@ -41,6 +42,7 @@ class Invocation:
     overrides: Sequence[str] = ()
     prompts_name: str = ""
     partial: bool = False
+    flags: Sequence[str] = ()
 
     @property
     def name(self) -> str:
@@ -68,7 +70,8 @@ class Invocation:
 class Plan:
     """A run that can be frozen: the config its workers will read, its cases, and the folder it goes on with, if any.
 
-    `needed_mb` is the disk space that what is pending will take, 0 where the model can't tell.
+    `needed_mb` is the disk space that what is pending will take, 0 where the model can't tell. `to_bring` are weights to
+    download before it starts.
     """
 
     frozen: Frozen
@@ -79,3 +82,4 @@ class Plan:
     overrides: Sequence[str] = ()
     notes: list[str] = field(default_factory=list)
     needed_mb: float = 0.0
+    to_bring: Sequence[Any] = ()

@@ -19,11 +19,12 @@ from benchmark.records import Case, encode
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
 
 
-def inspect(table: CaseTable, needs: Mapping[str, Sequence[str]], prompts: Prompts | None) -> list[Problem]:
-    """Check the chosen cases against what will be done with them, fill in their inputs' digests and the table's digest.
+Lacking = Counter[tuple[str, str]]
+"""How many cases lack what is needed, by who needs it ("model", "metrics.basic") and what: an input role, a field."""
 
-    `needs` maps who needs something ("model", "metrics.basic") to the input roles or fields needed.
-    """
+
+def inspect(table: CaseTable, prompts: Prompts | None) -> list[Problem]:
+    """Check that prompts can be made of the chosen cases, fill in their inputs' digests and the table's digest."""
     unrendered: list[str] = []
     files = _Files()
     whole = sha256()
@@ -38,21 +39,25 @@ def inspect(table: CaseTable, needs: Mapping[str, Sequence[str]], prompts: Promp
         identity = [case.id, case.category, case.prompt, case.fields, case.digests]
         whole.update(msgspec.json.encode(identity, order="deterministic"))
     table.digest = whole.hexdigest()[:16]
-    problems = lacks(table, needs)
+    problems = []
     if unrendered:
         wrong = f"can't be made for {len(unrendered)} of {len(table.lines)} cases, the first: {unrendered[0]}"
         problems.append(Problem("prompts", wrong))
     return problems + shortened(files.problems)
 
 
-def lacks(table: CaseTable, needs: Mapping[str, Sequence[str]]) -> list[Problem]:
-    """Return a problem for each thing that is needed of every case and that some lack."""
-    lacking: Counter[tuple[str, str]] = Counter()
+def count_lacking(table: CaseTable, needs: Mapping[str, Sequence[str]]) -> Lacking:
+    """Return how many cases lack what is needed of each; `needs` has by who needs it the input roles or fields."""
+    lacking: Lacking = Counter()
     for line in table.lines if any(needs.values()) else []:
         case = decode_case(line)
         for who, what in needs.items():
             lacking.update((who, need) for need in what if not _has(case, need))
-    n = len(table.lines)
+    return lacking
+
+
+def problems_of(lacking: Lacking, n: int) -> list[Problem]:
+    """Return a problem for each thing that is needed of every case and that some of the `n` lack."""
     return [
         Problem(who, f"needs each case's {need}, which {count} of {n} cases lack", fix=_remedy(who, need))
         for (who, need), count in lacking.items()

@@ -13,14 +13,17 @@ from benchmark import cases, needs, reuse
 from benchmark.cases import CaseTable
 from benchmark.components import FILTERS, Components, build_all, identity_of, plan_metrics, plugin_folders
 from benchmark.config import CaseSet, Config, Frozen, Identity
-from benchmark.errors import Problem, UserError
+from benchmark.errors import Problem, UserError, some
 from benchmark.existing import plan_on_existing
+from benchmark.fetch import weight_problems
+from benchmark.fitting import Fitted, fit
 from benchmark.invocation import Invocation, Plan
 from benchmark.leaks import secret_problems
 from benchmark.ledger import Pass
 from benchmark.resources import disk_problems, needed_mb, resource_problems
 from benchmark.settings import setting_problems
 from benchmark.store import Store
+from benchmark.weights import applied, environment
 
 __all__ = ["Invocation", "Plan", "plan"]
 
@@ -31,24 +34,45 @@ def plan(invocation: Invocation, within_sweep: bool = False, on: Store | None = 
     `within_sweep` leaves it to the sweep which run to go on with; `on` is the run that mode=eval or viz works on.
     """
     config = invocation.config
-    if config.mode in ("eval", "viz"):
-        return plan_on_existing(invocation, on)
+    with applied(environment(config.cache_dir, config.offline)):
+        if config.mode in ("eval", "viz"):
+            return plan_on_existing(invocation, on)
+        return _plan_afresh(invocation, within_sweep)
+
+
+def _plan_afresh(invocation: Invocation, within_sweep: bool) -> Plan:
+    config = invocation.config
     parts, problems = build_all(config)
     table, found = _cases(config, parts)
-    problems += [*found, *setting_problems(invocation), *resource_problems(config), *secret_problems(config)]
+    scores = "eval" in config.stages
+    fitted = fit(parts, config.metrics, table, config.plugins, scores)
+    loaded = {"model": parts.model} | ({f"metrics.{name}": m for name, m in fitted.metrics.items()} if scores else {})
+    unloadable, to_bring = weight_problems(invocation, loaded)
+    problems += [*found, *fitted.problems, *unloadable]
+    problems += [*setting_problems(invocation), *resource_problems(config), *secret_problems(config)]
     named, found = (None, []) if within_sweep else _named_run(invocation)
     problems += found
     if problems or invocation.partial:
         raise UserError(problems)
-    frozen = _freeze(invocation, parts, table)
+    frozen = _freeze(invocation, parts, table, fitted)
     store, why = (None, "a new sweep") if within_sweep else _run_to_go_on_with(config, frozen, named)
     if store:
         frozen = reuse.next_passes(store, frozen, config.redo)
     mb = needed_mb(parts.model, frozen, store)
-    planned = Plan(frozen, table, Path(config.output_root), store, why, invocation.overrides, needed_mb=mb)
+    notes = [*_exclusions(table), *fitted.notes]
+    root = Path(config.output_root)
+    planned = Plan(frozen, table, root, store, why, invocation.overrides, notes, needed_mb=mb, to_bring=to_bring)
     if problems := disk_problems([planned]):
         raise UserError(problems)
     return planned
+
+
+def _exclusions(table: CaseTable) -> list[str]:
+    """Return what is to be said of rows that the dataset left out."""
+    if not table.excluded.count:
+        return []
+    first = some((f"{problem.where}: {problem.wrong}" for problem in table.excluded.listed), 3)
+    return [f"{table.excluded.count} rows of the dataset are left out ({first})"]
 
 
 def _cases(config: Config, parts: Components) -> tuple[CaseTable, list[Problem]]:
@@ -63,8 +87,8 @@ def _cases(config: Config, parts: Components) -> tuple[CaseTable, list[Problem]]
             value = None
         filters[key] = value and [str(item) for item in value]
     table, found = cases.choose(parts.dataset, limit=config.limit, **filters)
-    needed = parts.model_needs() | (parts.metric_needs() if "eval" in config.stages else {})
-    return table, problems + found + needs.inspect(table, needed, parts.prompts)
+    table.samples = config.samples
+    return table, problems + found + needs.inspect(table, parts.prompts)
 
 
 def _named_run(invocation: Invocation) -> tuple[Store | None, list[Problem]]:
@@ -85,9 +109,11 @@ def _run_to_go_on_with(config: Config, frozen: Frozen, named: Store | None) -> t
     return named, f"reuse={config.reuse}; {reuse.missing(named, frozen) or 'it is complete'}"
 
 
-def _freeze(invocation: Invocation, parts: Components, table: CaseTable) -> Frozen:
+def _freeze(invocation: Invocation, parts: Components, table: CaseTable, fitted: Fitted) -> Frozen:
     """Return the config that the workers will read."""
     config = invocation.config
+    config = msgspec.structs.replace(config, metrics=fitted.specs)
+    parts.metrics = fitted.metrics
     keys = identity_of("model", config.model, parts.model)
     keys |= identity_of("prompts", config.prompts, parts.prompts)
     keys |= {"seed": config.seed} | dict(reuse.flatten("media", msgspec.to_builtins(config.media)))
@@ -107,8 +133,12 @@ def _freeze(invocation: Invocation, parts: Components, table: CaseTable) -> Froz
         limit=config.limit,
         plugins=config.plugins,
         plugin_folders=plugin_folders(config.plugins),
-        cases=CaseSet(len(table.ids), table.digest),
+        cases=CaseSet(len(table.ids), table.digest, table.excluded.count),
         prediction=Identity(keys),
         infer=Pass(max_attempts=config.max_attempts),
         debug=config.debug,
+        keep_media=config.keep_media,
+        cache_dir=config.cache_dir,
+        offline=config.offline,
+        cwd=str(Path.cwd()),
     )

@@ -14,13 +14,24 @@ ELEMENT = re.compile(r"[\w./:+-]+", re.ASCII)
 NOT_TEXT = re.compile(r"[\d_.e+-]+|true|false|inf|nan", re.IGNORECASE)
 LISTS = re.compile(r"\[[^\[\]{}]*\](?:\s*,\s*\[[^\[\]{}]*\])*")
 LIST_ITEM = re.compile(r"""\s*('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^,]*?)\s*(?:,|$)""")
-TEXT_KEYS = ("name", "output_root", "reuse")
+TEXT_KEYS = ("name", "output_root", "reuse", "cache_dir", "dataset.path", "dataset.id", "model.path")
+# Settings that take keys of the user's own, which Hydra otherwise wants a + for.
+OPEN = re.compile(
+    r"((model|dataset|prompts)|metrics\.\w+)\."
+    r"(call|\w+_kwargs|generation|options|fields|columns|environment|measures)\.\S+"
+)
+PROMPT = "dataset.prompt"  # whatever it is, it is text
 TEXT_LISTS = ("dataset.ids", "dataset.categories")
 
 
 def quote_overrides(overrides: Sequence[str], multirun: bool) -> list[str]:
     """Return the overrides, each that Hydra could not read written in a form that it can."""
-    return [_quote(override, multirun) for override in overrides]
+    return [_quote(_added(override), multirun) for override in overrides]
+
+
+def _added(override: str) -> str:
+    """Return the override of a key below an open setting as one that adds the key where it is not there yet."""
+    return f"++{override}" if OPEN.fullmatch(override.partition("=")[0]) else override
 
 
 def _quote(override: str, multirun: bool) -> str:
@@ -28,7 +39,7 @@ def _quote(override: str, multirun: bool) -> str:
     if not separator or not KEY.fullmatch(key):
         return override
     plain_key = key.lstrip("+")
-    if plain_key in TEXT_KEYS and NOT_TEXT.fullmatch(value):
+    if (plain_key in TEXT_KEYS and NOT_TEXT.fullmatch(value)) or (plain_key == PROMPT and value and not multirun):
         return f"{key}={text_form(value)}"
     if plain_key in TEXT_LISTS and (form := _list_form(value, numbers=False)):
         return f"{key}={form}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from benchmark import merge
@@ -13,6 +13,7 @@ from benchmark.journal import Journal, Watcher
 from benchmark.records import Prediction, Score
 from benchmark.report.summary import Summary, encode_summary, summarise
 from benchmark.report.timing import stage_seconds
+from benchmark.retention import drop_media
 from benchmark.store import Store
 
 Drainer = Callable[[Store, Frozen, str, Journal], list[str]]
@@ -20,12 +21,13 @@ Drainer = Callable[[Store, Frozen, str, Journal], list[str]]
 
 @dataclass
 class Outcome:
-    """How a run ended: its summary, and in words what it lacks and how workers died."""
+    """How a run ended: its summary, in words what it lacks and how workers died, and how many outputs were let go."""
 
     store: Store
     frozen: Frozen
     summary: Summary
     worker_ends: list[str] = field(default_factory=list)
+    dropped: int = 0
 
     @property
     def lacking(self) -> list[str]:
@@ -58,14 +60,16 @@ def run(store: Store, frozen: Frozen, drain: Drainer) -> Outcome:
         for stage in frozen.stages:
             if stage in ("infer", "eval"):
                 ends += drain(store, frozen, stage, driver)
-        summary = summarise_run(store, frozen)
+        made, scores = merge_run(store, frozen)
+        summary = summarise_run(store, frozen, made, scores)
+        dropped = drop_media(store, frozen, made, scores) if "eval" in frozen.stages else 0
     except Interrupted:
         merge_run(store, frozen)
         raise
     finally:
         with contextlib.suppress(DiskFull):  # then its process id tells that it left
             driver.end("left")
-    return Outcome(store, frozen, summary, ends)
+    return Outcome(store, frozen, summary, ends, dropped)
 
 
 def merge_run(store: Store, frozen: Frozen) -> tuple[dict[tuple, Prediction], list[Score]]:
@@ -76,9 +80,8 @@ def merge_run(store: Store, frozen: Frozen) -> tuple[dict[tuple, Prediction], li
     return made, merge.merge_scores(store, frozen.model_name, made)
 
 
-def summarise_run(store: Store, frozen: Frozen) -> Summary:
-    """Merge the journals, and write and return the summary of what is recorded."""
-    made, scores = merge_run(store, frozen)
+def summarise_run(store: Store, frozen: Frozen, made: Mapping[tuple, Prediction], scores: Iterable[Score]) -> Summary:
+    """Write and return the summary of the merged records."""
     valid = set(frozen.score_fingerprints.values())
     summary = summarise(
         [(case.id, case.category) for case in store.cases()],
@@ -93,6 +96,7 @@ def summarise_run(store: Store, frozen: Frozen) -> Summary:
             if plan.scope == "set"
             for measure in plan.measures
         ],
+        excluded=frozen.cases.excluded,
         stages_s={stage: stage_seconds(store, stage) for stage in ("infer", "eval")},
     )
     store.write(store.summary_file(frozen.model_name), encode_summary(summary))

@@ -62,7 +62,11 @@ class Context:
         if found != item.prediction.sha256:
             what = "has changed" if found else "is gone"
             paths = ", ".join(item.prediction.files.values()) or "its text"
-            raise ValueError(f"the output ({paths}) {what} since it was recorded; redo=[infer] makes outputs again")
+            kept = self.frozen.keep_media
+            why = "" if found or kept == "all" else f", removed once scored (keep_media={kept})"
+            raise ValueError(
+                f"the output ({paths}) {what} since it was recorded{why}; redo=[infer] makes outputs again"
+            )
 
     def wants(self, option: str, case_id: str | None, sample: int, sha256: str) -> bool:
         """Return whether any number of a metrics option is still to be had of this prediction."""

@@ -13,6 +13,7 @@ from benchmark.errors import EXIT_OK, DiskFull, Interrupted, Problem, UserError
 from benchmark.invocation import Composed, Invocation, Plan
 from benchmark.plan import plan
 from benchmark.store import Store, is_disk_full
+from benchmark.weights import applied, environment
 
 if TYPE_CHECKING:
     from benchmark.run import Outcome
@@ -41,6 +42,7 @@ def start(composed: Sequence[Composed], problems: Sequence[Problem]) -> int:
         return _show([planned], [])
     from benchmark.freeze import freeze
 
+    _bring([planned])
     store = freeze(planned)
     _announce(planned, store)
     return launch([(store, planned.frozen)])
@@ -53,11 +55,43 @@ def _start_sweep(invocations: Sequence[Invocation]) -> int:
     plans = list(sweep.runs.values())
     if invocations[0].config.dry_run:
         return _show(plans, [sweep.place(slug, "<now>") for slug in sweep.runs])
+    _bring(plans)
     runs = freeze_sweep(sweep)
     print(f"sweep folder {runs[0][0].folder.parent} ({plans[0].why})")
     for planned, (store, _) in zip(plans, runs, strict=True):
         _announce(planned, store)
     return launch(runs)
+
+
+def fetch(composed: Sequence[Composed], problems: Sequence[Problem]) -> int:
+    """Download the weights that the composed runs would need and that are not there; return the exit code.
+
+    Raises UserError with what is wrong with the command line or a component, or with what could not be had.
+    """
+    from benchmark.fetch import bring, lacking, needed_by
+
+    invocations, problems = _invocations(composed, problems)
+    if problems:
+        raise UserError(problems)
+    config = invocations[0].config
+    with applied(environment(config.cache_dir, offline=False)):
+        wanted = list(dict.fromkeys(one for each in invocations for one in lacking(needed_by(each))))
+        for one in wanted if config.dry_run else ():
+            print(f"{one.where}: {one.weights.name}: {one.weights.path} {one.wrong} ({one.size})")
+        if not config.dry_run:
+            bring(wanted)
+    if not wanted:
+        print("all weights that these runs load are there")
+    return EXIT_OK
+
+
+def _bring(plans: Sequence[Plan]) -> None:
+    """Download what is missing, where the user allows it: once, here, and not in each worker."""
+    from benchmark.fetch import bring
+
+    frozen = plans[0].frozen
+    with applied(environment(frozen.cache_dir, frozen.offline)):
+        bring(list(dict.fromkeys(one for planned in plans for one in planned.to_bring)))
 
 
 def _show(plans: Sequence[Plan], folders: Sequence[Path]) -> int:
@@ -71,14 +105,14 @@ def _invocations(composed: Sequence[Composed], problems: Sequence[Problem]) -> t
     """Return the typed invocations, what is mistyped left at its default, and the problems with these added."""
     invocations: list[Invocation] = []
     found: list[Problem] = []
-    for plain, choices, overrides, _ in composed:
+    for plain, choices, overrides, _, flags in composed:
         config, mistakes = typed(plain)
         found += mistakes
         config = config or without_mistakes(plain, mistakes)
         if config:
             model, dataset, prompts = (str(choices.get(group) or "") for group in ("model", "dataset", "prompts"))
             partial = bool(problems or mistakes)
-            invocations.append(Invocation(config, model, dataset, overrides, prompts, partial))
+            invocations.append(Invocation(config, model, dataset, overrides, prompts, partial, flags))
     return invocations, list(dict.fromkeys([*problems, *found]))
 
 
@@ -145,6 +179,8 @@ def finish(outcome: Outcome, by_category: bool) -> None:
         )
     for words in outcome.worker_ends:
         print(f"worker {words}")
+    if outcome.dropped:
+        print(f"note: {outcome.dropped} outputs were removed once scored (keep_media={frozen.keep_media})")
     print(f"predictions  {store.merged('infer', frozen.model_name)}")
     if show:
         print(f"scores       {store.merged('eval', frozen.model_name)}")

@@ -85,6 +85,7 @@ class Store:
         self.configs = folder / "configs"
         self.journals = folder / ".work" / "journals"
         self.cases_file = folder / "cases.jsonl"
+        self.excluded_file = folder / "excluded.jsonl"
         self.ledgers: dict[tuple[str, ...], Any] = {}  # what was read of the records so far: see ledger.py
 
     @property
@@ -168,6 +169,21 @@ class Store:
         for path in folder.iterdir():
             if path.name not in kept and path.name[0] != ".":
                 path.unlink(missing_ok=True)
+
+    def drop(self, paths: Iterable[str]) -> bool:
+        """Remove files, and folders of frames, of the run; return whether any of them was still there."""
+        dropped = False
+        for path in (self.folder / path for path in paths):
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.exists():
+                path.unlink()
+            else:
+                continue
+            dropped = True
+            with contextlib.suppress(OSError):  # others' files lie there still
+                path.parent.rmdir()
+        return dropped
 
     def sweep_temporaries(self, is_dead: Callable[[str], object]) -> None:
         """Remove what writers left half-written whose journals `is_dead` says are dead; without a journal, after a day."""

@@ -7,7 +7,9 @@ repository of the Hub is asked for.
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +30,20 @@ def environment(cache_dir: str | None, offline: bool) -> dict[str, str]:
         found |= {"HF_HOME": str(root / "huggingface"), "HF_HUB_CACHE": str(root / "huggingface" / "hub")}
         found |= {"TORCH_HOME": str(root / "torch"), CLIP_CACHE: str(root / "clip")}
     return found
+
+
+@contextlib.contextmanager
+def applied(variables: Mapping[str, str]) -> Iterator[None]:
+    """Let this process have the variables for a while."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def hub_cache() -> Path:

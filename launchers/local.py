@@ -18,6 +18,7 @@ from benchmark.journal import Journal
 from benchmark.progress import Progress
 from benchmark.run import Outcome, run
 from benchmark.store import Store
+from benchmark.weights import applied, environment
 from launchers.slot import Slot
 
 POLL_S = 0.1
@@ -98,7 +99,7 @@ def _watch(slots: Sequence[Slot], interrupts: Interrupts, display: Display) -> N
 def _in_process(store: Store, frozen: Frozen, stage: str) -> list[str]:
     life = worker.Worker(store, stage, frozen, "debug")
     try:
-        with Display(Progress(store, frozen, stage)):
+        with Display(Progress(store, frozen, stage)), applied(environment(frozen.cache_dir, frozen.offline)):
             life.run()
     except KeyboardInterrupt as error:
         raise Interrupted("stopped by Ctrl-C") from error

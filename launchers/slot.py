@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import benchmark
-from benchmark import worker
+from benchmark import weights, worker
 from benchmark.config import Frozen
 from benchmark.devices import Place
 from benchmark.errors import DiskFull
@@ -53,8 +53,10 @@ class Slot:
         self.command = [compute.python or sys.executable, "-m", "benchmark.worker"]
         self.command += [str(store.folder.absolute()), stage, frozen.digest]
         code = code_folder(store, frozen).absolute()
+        self.folder = frozen.cwd if Path(frozen.cwd).is_dir() else None
         self.environment = {
             **os.environ,
+            **weights.environment(frozen.cache_dir, frozen.offline),
             **place.environment(workers),
             "PYTHONPATH": os.pathsep.join(filter(None, [str(code), os.environ.get("PYTHONPATH", "")])),
             "PYTHONUNBUFFERED": "1",
@@ -75,6 +77,7 @@ class Slot:
             self._process = subprocess.Popen(
                 self.command,
                 env=self.environment,
+                cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -111,7 +111,7 @@ def test_unreadable_inputs_are_each_told_once(tmp_path: Path) -> None:
     torn.write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 40)
     cases = [Case(id=f"c{i}", inputs={"image": str(path)}) for i, path in enumerate([torn, gone, torn])]
     table, _ = chosen(Listed(*cases))
-    problems = needs.inspect(table, {}, None)
+    problems = needs.inspect(table, None)
     assert [(p.where, p.given) for p in problems] == [("case 'c0'", str(torn)), ("case 'c1'", str(gone))]
 
 
@@ -123,18 +123,19 @@ def test_whole_and_torn_pictures_are_told_apart(tmp_path: Path) -> None:
         path = tmp_path / f"x.{suffix}"
         picture.save(path)
         table, _ = chosen(Listed(Case(id="x", inputs={"image": str(path)})))
-        assert needs.inspect(table, {}, None) == []
+        assert needs.inspect(table, None) == []
     torn = tmp_path / "x.png"
     data = bytearray(torn.read_bytes())
     data[len(data) // 2] ^= 1
     torn.write_bytes(data)
-    assert len(needs.inspect(chosen(Listed(Case(id="x", inputs={"image": str(torn)})))[0], {}, None)) == 1
+    assert len(needs.inspect(chosen(Listed(Case(id="x", inputs={"image": str(torn)})))[0], None)) == 1
 
 
 def test_needs_and_prompts_are_checked_for_every_case() -> None:
     table, _ = chosen(Listed(Case(id="a", prompt="x", fields={"move": "left"}), Case(id="b")))
     asked = {"model": ["prompt", "fields.move"], "metrics.psnr": ["reference"]}
-    problems = [str(p) for p in needs.inspect(table, asked, Plain(template="{move}"))]
+    found = [*needs.problems_of(needs.count_lacking(table, asked), 2), *needs.inspect(table, Plain(template="{move}"))]
+    problems = [str(p) for p in found]
     for lacking in (
         "model: needs each case's prompt, which 1 of 2",
         "metrics.psnr: needs each case's reference, which 2 of 2",
@@ -149,7 +150,7 @@ def test_the_digest_sees_content_and_not_place(tmp_path: Path) -> None:
         path = tmp_path / folder / "x.bin"
         path.write_bytes(content)
         table, _ = chosen(Listed(Case(**{"id": "a", "prompt": "p", "inputs": {"blob": str(path)}} | other)))
-        assert needs.inspect(table, {}, None) == []
+        assert needs.inspect(table, None) == []
         return table.digest
 
     was = digest("one", b"1")

@@ -47,6 +47,9 @@ CHANGES_NEITHER = {
     "compute.eval": "{workers: 2}",
     "max_attempts": "5",
     "debug": "true",
+    "keep_media": "failed",
+    "cache_dir": "caches",
+    "offline": "false",
     "dry_run": "true",
 }
 CHOOSES_THE_RUN = {"name", "output_root", "reuse", "mode", "redo", "plugins"}

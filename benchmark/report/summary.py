@@ -62,11 +62,15 @@ class FailureGroup(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", tag="summary/1"):
-    """The content of results/<model>/summary.json. `stages_s` is the wall time of each stage in seconds."""
+    """The content of results/<model>/summary.json. `stages_s` is the wall time of each stage in seconds.
+
+    `excluded` counts the rows of the dataset that were left out because something is wrong with them: no case, no score.
+    """
 
     n_cases: int
     samples: int
     seed: int
+    excluded: int = 0
     predictions: PredictionCounts
     metrics: dict[str, MetricSummary]
     failures: list[FailureGroup]
@@ -102,6 +106,7 @@ def summarise(
     *,
     set_metrics: Collection[str] = (),
     stages_s: Mapping[str, float] | None = None,
+    excluded: int = 0,
 ) -> Summary:
     """Return the summary of one model's run, the same for any order of the records.
 
@@ -116,6 +121,7 @@ def summarise(
         set_metrics: the names in `measures` that give one value for the whole set; those that have a set
             score need not be named.
         stages_s: wall time of each stage in seconds.
+        excluded: rows of the dataset that were left out.
     """
     categories = dict(cases)
     failures: _Failures = defaultdict(list)
@@ -125,6 +131,7 @@ def summarise(
         n_cases=len(categories),
         samples=samples,
         seed=seed,
+        excluded=excluded,
         predictions=counts,
         metrics={name: _metric(measures[name], tallies[name], categories, samples, seed) for name in measures},
         failures=_group(failures),

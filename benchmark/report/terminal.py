@@ -56,6 +56,7 @@ def print_summary(summary: Summary, console: Console | None = None, title: str =
         _line(console, title, style="bold")
     made = summary.predictions
     lost = [f", {n} {what}" for n, what in ((made.failed, "failed"), (made.missing, "missing")) if n]
+    lost += [f"; {summary.excluded} rows of the dataset left out"] if summary.excluded else []
     _line(console, f"Predictions: {made.ok}/{made.expected} ok{''.join(lost)}")
     tables = _tables(summary, console) if by_category else _by_row(summary, console.width)[:1]
     for table in tables if summary.metrics else []:
