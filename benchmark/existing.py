@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from benchmark import needs, reuse
+from benchmark import merge, needs, reuse
 from benchmark.cases import CaseTable
 from benchmark.components import build_all, plan_metrics, plugin_folders, plugin_problems
 from benchmark.config import Config, Frozen, MetricPlan
@@ -106,6 +106,7 @@ def _metrics(
     )
     parts, problems = build_all(taken, with_dataset=False)
     parts.model = parts.prompts = None  # they have done their part
+    problems += _let_go(store, old, set(given))
     fitted = fit(parts, specs, table, plugins)
     new = {f"metrics.{name}": metric for name, metric in fitted.metrics.items() if name not in kept or not by_hand}
     unloadable, to_bring = weight_problems(invocation, new)
@@ -115,6 +116,19 @@ def _metrics(
     parts.metrics = fitted.metrics
     planned = plan_metrics(msgspec.structs.replace(taken, metrics=fitted.specs), parts)
     return (planned | kept if by_hand else planned), [], fitted.notes, to_bring
+
+
+def _let_go(store: Store, old: Frozen, given: set[str]) -> list[Problem]:
+    """Return a problem if outputs that are to be scored went once they had been (keep_media)."""
+    if old.keep_media == "all" or not given:
+        return []
+    made = merge.predictions(store, old.model_name, old.prediction.fingerprint)
+    gone = sum(any(not (store.folder / path).exists() for path in record.files.values()) for record in made.values())
+    if not gone:
+        return []
+    wrong = f"{gone} of {len(made)} outputs are gone (keep_media={old.keep_media}), so that nothing more can be scored"
+    fix = "make them again, with all metrics: mode=all reuse=null"
+    return [Problem("mode", wrong, "eval", fix=fix)]
 
 
 def _stays(store: Store, old: Frozen, name: str, by_hand: bool) -> bool:

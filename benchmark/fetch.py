@@ -24,7 +24,8 @@ class Lacking:
 
     @property
     def size(self) -> str:
-        return f"{self.weights.size_mb:,.0f} MB" if self.weights.size_mb else "size unknown"
+        size_mb = self.weights.size_mb
+        return f"{size_mb:,.{0 if size_mb >= 10 else 1}f} MB" if size_mb else "size unknown"
 
     def problem(self, command: str) -> Problem:
         """Return the problem, cured by `command` on a machine with network."""

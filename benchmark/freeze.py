@@ -29,7 +29,7 @@ PACKAGES = (
     "scikit-image",
     "scipy",
 )
-MODEL_PACKAGES = ("torch", "diffusers", "transformers", "pyiqa")
+MODEL_PACKAGES = ("torch", "torchvision", "diffusers", "transformers", "peft", "pyiqa", "openai-clip")
 VARIABLES = ("CUDA_VISIBLE_DEVICES", "HF_HOME", "HF_ENDPOINT", "HF_HUB_OFFLINE", "TORCH_HOME", "SLURM_JOB_ID")
 
 

@@ -135,13 +135,16 @@ def download(url: str, path: Path, sha256: str = "") -> None:
     """Download one file. Raises: OSError if the server refuses, the connection breaks, or the checksum differs."""
     from urllib.request import urlopen
 
+    from rich.progress import wrap_file
+
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with urlopen(url, timeout=60) as answer, temporary.open("wb") as file:
             expected = int(answer.headers.get("Content-Length") or -1)
-            while piece := answer.read(1 << 20):
-                file.write(piece)
+            with wrap_file(answer, total=max(expected, 0), description=path.name, transient=True) as told:
+                while piece := told.read(1 << 20):
+                    file.write(piece)
             file.flush()
             os.fsync(file.fileno())
         if expected >= 0 and temporary.stat().st_size != expected:

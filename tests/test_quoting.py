@@ -39,6 +39,13 @@ def arrives(override: str) -> Any:
         ("output_root=/data/run=3 (new)/x", "/data/run=3 (new)/x"),
         ("output_root=C:\\runs (old)\\", "C:\\runs (old)\\"),
         ("+model.note=#1; done!", "#1; done!"),
+        ("dataset.prompt=a cat, at night", "a cat, at night"),
+        ("dataset.prompt=cat,dog", "cat,dog"),
+        ("dataset.prompt=null", "null"),
+        ("dataset.prompt=[1,2]", "[1,2]"),
+        ("dataset.prompt='quoted, \"once\"'", 'quoted, "once"'),
+        ("dataset.path=20260101", "20260101"),
+        ("model.path=1e5", "1e5"),
     ],
 )
 def test_plain_values_arrive(override: str, value: Any) -> None:
@@ -55,6 +62,19 @@ def test_plain_values_arrive(override: str, value: Any) -> None:
 )  # fmt: skip
 def test_what_hydra_reads_stays_untouched(override: str) -> None:
     assert quote_overrides([override], multirun=False) == [override]
+
+
+def test_keys_below_open_settings_are_added_without_a_plus() -> None:
+    for key in (
+        "model.call.steps",
+        "metrics.iqa.options.psnr.test_y_channel",
+        "dataset.fields.move",
+        "model.model_kwargs.x",
+    ):
+        assert quote_overrides([f"{key}=1"], multirun=False) == [f"++{key}=1"]
+        assert quote_overrides([f"+{key}=1", f"~{key}"], multirun=False) == [f"+{key}=1", f"~{key}"]
+    for key in ("model.call", "model.caller.x", "compute.options.x", "dataset.path", "metrics.iqa.names"):
+        assert quote_overrides([f"{key}=1"], multirun=True) == [f"{key}=1"]
 
 
 def test_a_sweep_over_phrases_stays_a_sweep() -> None:
