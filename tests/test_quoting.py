@@ -73,7 +73,7 @@ def test_keys_below_open_settings_are_added_without_a_plus() -> None:
     ):
         assert quote_overrides([f"{key}=1"], multirun=False) == [f"++{key}=1"]
         assert quote_overrides([f"+{key}=1", f"~{key}"], multirun=False) == [f"+{key}=1", f"~{key}"]
-    for key in ("model.call", "model.caller.x", "compute.options.x", "dataset.path", "metrics.iqa.names"):
+    for key in ("model.call", "model.caller.x", "compute.options.x", "dataset.pathway", "metrics.iqa.names"):
         assert quote_overrides([f"{key}=1"], multirun=True) == [f"{key}=1"]
 
 
