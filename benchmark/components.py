@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
@@ -15,7 +15,7 @@ from benchmark.dataset import Dataset
 from benchmark.errors import Problem, UserError, blame, some
 from benchmark.ledger import Pass
 from benchmark.metrics import Metric, SetMetric
-from benchmark.model import Checked, Identified, Model
+from benchmark.model import Checked, Identified, Kind, Model
 from benchmark.prompts import Prompts
 from benchmark.reuse import flatten
 
@@ -30,14 +30,15 @@ class Components:
     dataset: Any = None
     prompts: Any = None
     metrics: dict[str, Any] = field(default_factory=dict)
+    output: Kind | None = None
 
     def model_needs(self) -> dict[str, Sequence[str]]:
         """Return what each case must have for the model."""
         return {"model": self.model.needs} if self.model else {}
 
-    def metric_needs(self, options: Iterable[str]) -> dict[str, Sequence[str]]:
+    def metric_needs(self, metrics: Mapping[str, Any]) -> dict[str, Sequence[str]]:
         """Return what each case must have for each of the metrics options."""
-        built = {f"metrics.{name}": self.metrics[name] for name in options if self.metrics[name]}
+        built = {f"metrics.{name}": metric for name, metric in metrics.items() if metric}
         return {
             name: list(dict.fromkeys(need for measure in metric.measures for need in measure.needs))
             for name, metric in built.items()
@@ -63,6 +64,7 @@ def build_all(config: Config, with_dataset: bool = True) -> tuple[Components, li
         prompts=built["prompts"],
         dataset=built.get("dataset"),
         metrics={name: built[f"metrics.{name}"] for name in config.metrics},
+        output=built["model"].output if built["model"] else None,
     )
     return parts, problems + _mismatched(parts)
 

@@ -27,7 +27,11 @@ class Sizes:
 
     @property
     def measures(self):
-        every = Measure("length", "neither"), Measure("error", "lower", needs=("fields.target",))
+        every = (
+            Measure("length", "neither"),
+            Measure("error", "lower", needs=("fields.target",)),
+            Measure("flicker", "lower", kinds=("video",)),
+        )
         return tuple(m for m in every if self.names is None or m.name in self.names)
 
     def load(self, device): ...
@@ -89,6 +93,7 @@ def test_a_measure_that_no_case_has_what_it_needs_for_is_left_out_and_said(leaky
     said = leaky.run()
     assert said.code == 0
     assert "metrics.sizes leaves out error: no case has fields.target" in said.out
+    assert "metrics.sizes leaves out flicker: it is of a video, the model makes a text" in said.out
     assert list(summary(leaky)["metrics"]) == ["sizes/length"]
     again = leaky("dry_run=true", "reuse=latest")
     assert again.code == 0 and "nothing pending, 12 reused" in again.out
@@ -99,6 +104,7 @@ def test_what_was_asked_for_by_name_or_lacks_in_some_cases_only_is_refused(leaky
     assert "which 12 of 12 cases lack" in leaky.refuse("metrics.sizes.names=[length,error]").err
     assert "which 1 of 12 cases lack" in leaky.refuse("dataset.target=true").err
     assert "which 12 of 12 cases lack" in leaky.refuse("metrics.sizes.names=[error]").err
+    assert "can't give flicker: it is of a video" in leaky.refuse("metrics.sizes.names=[flicker]").err
 
 
 def test_infer_alone_narrows_too_so_that_scoring_later_agrees(leaky: Any) -> None:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class Measure:
     """One number that a metric gives: its name, which direction is better, its range and unit.
 
-    `needs` names what each case must have for it: input roles ("image", "reference") or fields ("fields.move").
+    `needs` names what each case must have for it: input roles ("image", "reference") or fields ("fields.move"). `kinds` are
+    the outputs it is defined for, where these are fewer than its metric accepts.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Measure:
     high: float | None = None
     unit: str = ""
     needs: tuple[str, ...] = ()
+    kinds: tuple[Kind, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Metric(Protocol):
     `accepts` names the kinds of output it can score. `measures` lists the numbers it gives, given its arguments.
     `decodes`, where a class has it and it is False, says that frames are not asked for, so none are decoded ahead.
 
-    An argument `names` (None: all measures that the cases have what they need for) chooses among the measures. It belongs
+    An argument `names` (None: all measures that fit the output and the cases) chooses among the measures. It belongs
     into `execution_only`, each measure being the same whichever are asked for.
     """
 
