@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from benchmark.dataset import Excluded
 from benchmark.dataset.bad_rows import BadRows
 from benchmark.dataset.listing import locate
-from benchmark.dataset.rows import READERS, Layout, Table
+from benchmark.dataset.rows import READERS, Layout, Table, misspelt
 from benchmark.dataset.unpack import cache_folder
 from benchmark.errors import Problem, UserError
 from benchmark.records import Case
@@ -40,7 +40,8 @@ class Manifest:
         return self._bad.excluded
 
     def problems(self) -> Iterator[Problem]:
-        """Yield a problem if there is no such file, or no folder where relative paths begin."""
+        """Yield a problem if there is no such file, no folder where relative paths begin, or a part is misspelt."""
+        yield from misspelt(self.columns)
         try:
             locate(self.path, READERS, "cases.jsonl")
         except UserError as error:

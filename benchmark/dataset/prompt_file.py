@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from benchmark.dataset import Excluded
 from benchmark.dataset.bad_rows import BadRows
 from benchmark.dataset.listing import locate
-from benchmark.dataset.rows import READERS, Layout, Table
+from benchmark.dataset.rows import READERS, Layout, Table, misspelt
 from benchmark.dataset.unpack import cache_folder
 from benchmark.errors import Problem, UserError
 from benchmark.records import Case
@@ -40,7 +40,8 @@ class PromptFile:
         return self._bad.excluded
 
     def problems(self) -> Iterator[Problem]:
-        """Yield a problem if there is no such file."""
+        """Yield a problem if there is no such file, or a part of a case is misspelt."""
+        yield from misspelt(self.columns)
         try:
             locate(self.path, (".txt", *READERS), "prompts.txt", any_suffix=True)
         except UserError as error:
@@ -48,6 +49,8 @@ class PromptFile:
 
     def cases(self) -> Iterator[Case]:
         """Yield the cases in the order of the lines. Raises: UserError with a problem per bad line."""
+        if problems := list(self.problems()):
+            raise UserError(problems)
         self._bad = BadRows(self.skip_bad)
         files = locate(self.path, (".txt", *READERS), "prompts.txt", any_suffix=True)
         layout = Layout(self.columns, self.category, self.fields, root=None, keep=None, unpack_dir=cache_folder())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,14 @@ READERS = {
 NUMBERED = (".json", ".parquet")  # by row; the others by line
 
 
+def misspelt(columns: Mapping[str, str | None]) -> Iterator[Problem]:
+    """Yield a problem for each name that would be a field and is all but the name of a part of the case."""
+    for name in columns:
+        if name not in PARTS and (near := get_close_matches(name, PARTS, n=1, cutoff=0.85)):
+            where = f"dataset.columns.{name}"
+            yield Problem(where, "is all but a part of the case", name, some(PARTS), f"did you mean `{near[0]}`?")
+
+
 @dataclass
 class Layout:
     """How rows become cases.
@@ -48,7 +57,7 @@ class Layout:
     unpack_dir: Path
 
     def __post_init__(self) -> None:
-        self.column = dict(zip(PARTS, PARTS, strict=True)) | dict(self.columns)
+        self.column: dict[str, str | None] = {**dict(zip(PARTS, PARTS, strict=True)), **self.columns}
         self.renamed = {name: column for name, column in self.column.items() if name not in PARTS and column}
         self.taken = {column for column in self.column.values() if column}
 

@@ -238,6 +238,11 @@ def test_a_column_that_is_not_there(tmp_path: Path, write: Callable[[Path], Path
     assert "category" in problems["dataset.columns.move"].allowed
 
 
+def test_a_part_that_is_misspelt_is_no_field(tmp_path: Path) -> None:
+    (problem,) = refused(Manifest(as_csv(tmp_path), columns={"promt": "prompt", "image_2": "n"}))
+    assert problem.where == "dataset.columns.promt" and problem.fix == "did you mean `prompt`?"
+
+
 def test_parquet_with_pictures_as_hugging_face_writes_them(tmp_path: Path) -> None:
     pa = pytest.importorskip("pyarrow")
     pictures = pa.array(
