@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "benchmark"
 # From what depends on nothing to what depends on all; a name stands for all modules below it.
 ORDER = [
-    "errors", "records", "media", "clip", "weights",
+    "errors", "names", "records", "media", "clip", "weights", "programs",
     "model", "prompts", "dataset", "metrics",
     "build", "process", "journal", "store", "claims", "merge", "ledger", "config",
     "report.statistics", "report.timing",
