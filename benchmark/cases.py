@@ -6,17 +6,18 @@ Cases are kept as encoded lines, so that a million of them fit.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
 from benchmark.dataset import Dataset, Excluded, Excluding
 from benchmark.errors import Problem, UserError, blame, closest, some
+from benchmark.names import FIX, SeenIds, unsafe, unsafe_id
 from benchmark.records import Case, encode
-from benchmark.store import unsafe
 
 MOST_LISTED = 20
+MOST_KEPT = 1000  # problems, and ids to choose a likely one from
 decode_case = msgspec.json.Decoder(Case).decode
 
 
@@ -58,56 +59,88 @@ class CaseTable:
 def choose(
     dataset: Dataset, *, categories: Sequence[str] | None, ids: Sequence[str] | None, limit: int | None
 ) -> tuple[CaseTable, list[Problem]]:
-    """Return the cases that the filters and the limit leave, and what is wrong with the dataset or the filters."""
-    everything, problems, whole = read(dataset)
+    """Return the cases that the filters and the limit leave, and what is wrong with the dataset or the filters.
+
+    The dataset is read as a stream, of which only what may be chosen is kept.
+    """
+    reading = _Reading(categories, ids, limit)
+    whole = reading.read(dataset)
+    table, problems = reading.table, shortened(reading.problems)
     if not whole:
-        return everything, problems
-    problems += _unknown("dataset.categories", categories, everything.per_category())
-    problems += _unknown("dataset.ids", ids, dict.fromkeys(everything.ids, 1))
-    in_categories = set(everything.categories if categories is None else categories)
-    in_ids = set(everything.ids if ids is None else ids)
-    chosen = [
-        index
-        for index, (category, case_id) in enumerate(zip(everything.categories, everything.ids, strict=True))
-        if category in in_categories and case_id in in_ids
-    ]
-    if not everything.ids and not problems:
+        return table, problems
+    problems += _unknown("dataset.categories", categories, reading.per_category, reading.per_category)
+    problems += _unknown("dataset.ids", ids, reading.found, reading.first_ids)
+    if not reading.n and not problems:
         problems.append(Problem("dataset", "has no case"))
-    elif not chosen and not problems:
+    elif not table.ids and not problems:
         fix = "name some, or null for all"
         where = "dataset.ids" if categories is None else "dataset.categories"
         both = categories is not None and ids is not None
         problems.append(
             Problem(where, "leaves no case" + (" together with dataset.ids" if both else ""), "[]", fix=fix)
         )
-    if problems:  # all of the dataset, so that what is wrong with its files is told as well
-        return everything, problems
-    return _pick(everything, spread(chosen, everything.categories, limit)), problems
+    if problems and not table.ids:  # what is wrong with the files of the others is told as well
+        others = _Reading(None, None, None)
+        others.read(dataset)
+        return others.table, problems
+    return _pick(table, spread(range(len(table.ids)), table.categories, limit)), problems
 
 
-def read(dataset: Dataset) -> tuple[CaseTable, list[Problem], bool]:
-    """Return the cases of a dataset, a problem for each that can't be in a run, and whether it could be read to its end."""
-    table, problems, whole = CaseTable(), [], False
-    seen: Counter[str] = Counter()
-    try:
-        for case in dataset.cases():
-            found = _impossible(case)
-            problems += found
-            if not any(problem.where == "dataset" for problem in found):
-                seen[case.id] += 1
-            if not found and seen[case.id] == 1:
-                table.add(case)
-        whole = True
-        if isinstance(dataset, Excluding):
-            table.excluded = dataset.excluded
-    except UserError as error:
-        problems += error.problems
-    except Exception as error:  # noqa: BLE001 - a dataset's own code
-        problems.append(Problem("dataset", f"can't be read: {blame(error)}"))
-    repeated = [f"{case_id} ({n}x)" for case_id, n in seen.items() if n > 1]
-    if repeated:
-        problems.append(Problem("dataset", "duplicate ids", some(repeated), fix="give every case an id of its own"))
-    return table, shortened(problems), whole
+class _Reading:
+    """One look through a dataset: the cases that may be chosen, and what is wrong with the others."""
+
+    def __init__(self, categories: Sequence[str] | None, ids: Sequence[str] | None, limit: int | None) -> None:
+        self._categories, self._limit = None if categories is None else set(categories), limit
+        self._ids = None if ids is None else set(ids)
+        self._seen, self._repeated, self._kept = SeenIds(), Counter[str](), Counter[str]()
+        self.table, self.problems = CaseTable(), list[Problem]()
+        self.per_category: Counter[str] = Counter()
+        self.first_ids, self.found = list[str](), set[str]()
+        self.n = 0
+
+    def read(self, dataset: Dataset) -> bool:
+        """Read the dataset and return whether it could be read to its end."""
+        whole = False
+        try:
+            for case in dataset.cases():
+                self._look_at(case)
+            whole = True
+            if isinstance(dataset, Excluding):
+                self.table.excluded = dataset.excluded
+        except UserError as error:
+            self.problems += error.problems
+        except Exception as error:  # noqa: BLE001 - a dataset's own code
+            self.problems.append(Problem("dataset", f"can't be read: {blame(error)}"))
+        repeated = [f"{case_id} ({n + 1}x)" for case_id, n in self._repeated.items()]
+        if repeated:
+            fix = "give every case an id of its own"
+            self.problems.append(Problem("dataset", "duplicate ids", some(repeated), fix=fix))
+        return whole
+
+    def _look_at(self, case: Case) -> None:
+        found = _impossible(case)
+        self.problems += found if len(self.problems) < MOST_KEPT else ()
+        if any(problem.where == "dataset" for problem in found):
+            return
+        if not self._seen.add(case.id):
+            self._repeated[case.id] += 1
+        elif not found:
+            self.n += 1
+            self.per_category[case.category] += 1
+            if len(self.first_ids) < MOST_KEPT:
+                self.first_ids.append(case.id)
+            self._keep(case)
+
+    def _keep(self, case: Case) -> None:
+        if self._ids is not None:
+            if case.id not in self._ids:
+                return
+            self.found.add(case.id)
+        if self._categories is not None and case.category not in self._categories:
+            return
+        if self._limit is None or self._kept[case.category] < self._limit:
+            self._kept[case.category] += 1
+            self.table.add(case)
 
 
 def _impossible(case: Case) -> list[Problem]:
@@ -115,9 +148,9 @@ def _impossible(case: Case) -> list[Problem]:
     if not isinstance(case, Case) or not isinstance(case.id, str) or not isinstance(case.category, str):
         allowed = "benchmark.records.Case, its id and category text"
         return [Problem("dataset", "yields something that is no case", repr(case)[:200], allowed)]
-    where, fix = f"case {case.id!r}", "ids and categories name files: use letters, digits, - and _"
+    where, fix = f"case {case.id!r}", f"ids and categories name files: {FIX}"
     problems = []
-    if why := unsafe(case.id) or ("holds a slash" if "/" in case.id else ""):
+    if why := unsafe_id(case.id):
         problems.append(Problem(where, f"its id {why}", case.id, fix=fix))
     if why := unsafe(case.category) if case.category else "":
         problems.append(Problem(where, f"its category {why}", case.category, fix=fix))
@@ -134,12 +167,12 @@ def shortened(problems: list[Problem]) -> list[Problem]:
     return [*problems[:MOST_LISTED], Problem("dataset", f"{rest} more such problems")] if rest > 1 else problems
 
 
-def _unknown(where: str, asked: Sequence[str] | None, there: Mapping[str, int]) -> list[Problem]:
+def _unknown(where: str, asked: Sequence[str] | None, there: Collection[str], shown: Collection[str]) -> list[Problem]:
     missing = [name for name in asked or () if name not in there]
     if not missing:
         return []
     wrong = "leaves no case: the dataset has none of it"
-    return [Problem(where, wrong, some(missing), some(there), closest(missing[0], there))]
+    return [Problem(where, wrong, some(missing), some(shown), closest(missing[0], shown))]
 
 
 def spread(chosen: Sequence[int], categories: Sequence[str], limit: int | None) -> list[int]:

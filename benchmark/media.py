@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image as PillowImage
 
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic")
+CLIP_SUFFIXES = (".mp4", ".mov", ".webm", ".mkv", ".avi", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".gif")
 CHROMA_CELL = {
     "yuv420p": (2, 2),
     "yuv422p": (2, 1),

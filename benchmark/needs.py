@@ -12,12 +12,10 @@ import msgspec
 
 from benchmark.cases import CaseTable, decode_case, shortened
 from benchmark.errors import Problem, blame
-from benchmark.media import check_image, file_digest
+from benchmark.media import PICTURE_SUFFIXES, check_image
 from benchmark.prompts import Prompts
 from benchmark.records import Case, encode
-
-PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
-
+from benchmark.store import prediction_digest
 
 Lacking = Counter[tuple[str, str]]
 """How many cases lack what is needed, by who needs it ("model", "metrics.basic") and what: an input role, a field."""
@@ -137,9 +135,9 @@ class _Files:
         if path not in self._known:
             self._known[path] = ""
             try:
-                if Path(path).suffix.lower() in PICTURES and not _plainly_whole(Path(path)):
+                if path.lower().endswith((*PICTURE_SUFFIXES, ".gif")) and not _plainly_whole(Path(path)):
                     check_image(Path(path))
-                self._known[path] = file_digest(Path(path))
+                self._known[path] = prediction_digest({role: Path(path)})
             except (OSError, ValueError) as error:
                 reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
                 self.problems.append(Problem(f"case {case_id!r}", f"its {role} can't be read: {reason}", path))

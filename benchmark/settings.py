@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmark.errors import Problem, closest, some
 from benchmark.invocation import Invocation
-from benchmark.store import unsafe
+from benchmark.names import unsafe
 
 REDO_WORDS = ("failed", "infer", "predictions")
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import secrets
 import shutil
 import time
@@ -25,28 +24,7 @@ from benchmark.journal import FULL, Journal
 from benchmark.media import file_digest
 from benchmark.records import Case, Choice, digest
 
-MOST_NAME_BYTES = 200
-PLAIN_NAME = re.compile(
-    rf"\w[\w .,=+-]{{0,{MOST_NAME_BYTES - 1}}}", re.ASCII
-)  # what nearly all names are like: good at a glance
 STALE_S = 24 * 3600.0  # then a half-written file without a writer's journal is nobody's any more
-
-
-def unsafe(name: str) -> str:
-    """Return why the name can't be a file's name inside a run folder, or "" when it can."""
-    if PLAIN_NAME.fullmatch(name):
-        return ""
-    if not name:
-        return "is empty"
-    if any(part in ("", ".", "..") for part in name.split("/")) or name.startswith("/"):
-        return "would leave the run folder"
-    if any(ord(character) < 32 or character in '\\"' for character in name):
-        return "holds a control character, a backslash or a double quote"
-    if name.startswith(".") or "/." in name:
-        return "opens with a dot"
-    if any(len(part.encode()) > MOST_NAME_BYTES for part in name.split("/")):
-        return f"is longer than {MOST_NAME_BYTES} bytes"
-    return ""
 
 
 def code_digest() -> str:

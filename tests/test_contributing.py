@@ -135,7 +135,7 @@ def test_a_dataset_is_added_by_two_files(tmp_path: Path) -> None:
 
 def test_the_datasets_own_mistake_is_one_of_the_users(tmp_path: Path) -> None:
     place("Add a dataset", tmp_path)
-    command = [sys.executable, "-m", "benchmark", "--config-dir", "lab/conf", "plugins=[lab]", "dataset=folder"]
+    command = [sys.executable, "-m", "benchmark", "--config-dir", "lab/conf", "plugins=[lab]", "dataset=stills"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "dataset.folder: is no folder" in done.stderr

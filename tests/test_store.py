@@ -19,7 +19,6 @@ from benchmark.store import (
     point_latest,
     prediction_digest,
     reserve,
-    unsafe,
 )
 
 
@@ -86,17 +85,8 @@ def test_what_the_dead_left_half_written_is_removed_and_nothing_else(store: Stor
     assert names(folder) == sorted([temporary["alive"], ".none.34cd.tmp", "c0.png"])
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["", ".", "..", "a/../b", "/a", "a//b", "a/", "a\nb", "a\\b", 'a"b', ".a", "a/.b", "x" * 201, "物" * 67, "a\0b"],
-)
-def test_names_that_could_leave_or_hurt_the_folder_are_unsafe(name: str) -> None:
-    assert unsafe(name)
-
-
 @pytest.mark.parametrize("name", ["a", "a/b", "物理", "a b", "a.b", "x" * 200, "物" * 66, "a=b,c(d)"])
-def test_other_names_are_safe(name: str, tmp_path: Path) -> None:
-    assert unsafe(name) == ""
+def test_safe_names_can_be_written(name: str, tmp_path: Path) -> None:
     Store(tmp_path).write(tmp_path / f"{name}.mp4", b"")
 
 

@@ -13,11 +13,13 @@ from typing import Any, ClassVar, Literal
 
 from benchmark.dataset import Excluded
 from benchmark.dataset.bad_rows import BadRows
-from benchmark.dataset.inputs import CLIPS, PICTURES, Inputs, Unusable
+from benchmark.dataset.inputs import Inputs, Unusable
 from benchmark.dataset.listing import PATH, kinds, missing, natural
-from benchmark.dataset.names import FIX, MOST_BYTES, unsafe, unsafe_id
 from benchmark.dataset.unpack import cache_folder
 from benchmark.errors import Problem, UserError
+from benchmark.media import CLIP_SUFFIXES as CLIPS
+from benchmark.media import PICTURE_SUFFIXES as PICTURES
+from benchmark.names import FIX, MOST_BYTES, unsafe, unsafe_id
 from benchmark.records import Case
 
 SUFFIXES = {"auto": (*PICTURES, *CLIPS), "image": PICTURES, "video": CLIPS}

@@ -9,10 +9,7 @@ from typing import Any
 
 from benchmark.dataset.unpack import KNOWN, decoded, opens_like_media, suffix_of, unpack
 from benchmark.errors import Problem, UserError
-from benchmark.media import check_image
-
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic")
-CLIPS = (".mp4", ".mov", ".webm", ".mkv", ".avi", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".gif")
+from benchmark.media import PICTURE_SUFFIXES, check_image
 
 
 class Unusable(Exception):
@@ -62,7 +59,7 @@ class Inputs:
         return path
 
     def _whole(self, path: str) -> str:
-        if self.check_pictures and path.lower().endswith(PICTURES):
+        if self.check_pictures and path.lower().endswith(PICTURE_SUFFIXES):
             try:
                 check_image(Path(path))
             except ValueError as error:

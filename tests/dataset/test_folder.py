@@ -9,7 +9,7 @@ import pytest
 
 from benchmark.dataset import Dataset, Excluding
 from benchmark.dataset.folder import Folder, id_of
-from benchmark.dataset.names import unsafe_id
+from benchmark.names import unsafe_id
 from benchmark.errors import Problem, UserError
 
 
