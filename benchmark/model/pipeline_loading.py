@@ -43,7 +43,7 @@ def load(settings: Pipeline, checkpoint: Checkpoint, dtype: Any, device: str) ->
 
 def signature_of(cls: type) -> Signature:
     """Return what the call of a loaded class takes."""
-    taken = list(inspect.signature(cls.__call__).parameters.values())[1:]  # type: ignore[operator]
+    taken = list(inspect.signature(cls.__call__).parameters.values())[1:]
     named = [one for one in taken if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)]
     required = tuple(one.name for one in named if one.default is one.empty)
     return Signature(cls.__name__, Path(inspect.getfile(cls)).parent, tuple(one.name for one in named), required)
