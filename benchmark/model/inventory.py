@@ -149,6 +149,6 @@ def labelled(case: Case, sample: int) -> str:
 
 def _passed_over(listing: Listing) -> Iterator[str]:
     if listing.clips:
-        yield f"{listing.clips} folders of numbered PNGs are taken as clips; model.kind=image takes each PNG as a picture"
+        yield f"folders of numbered PNGs taken as clips: {listing.clips} (model.kind=image takes each PNG as a picture)"
     if listing.others:
-        yield f"{listing.others} files of other kinds than {listing.kind} are passed over"
+        yield f"files of other kinds than {listing.kind}, passed over: {listing.others}"

@@ -31,14 +31,15 @@ class Rows:
     kind: Kind = "text"
     keys: dict[Key, int] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
-    starts: list[int] = field(default_factory=list)  # bytes before each row
+    numbers: list[int] = field(default_factory=list)  # the line of each row
+    starts: list[int] = field(default_factory=list)  # bytes before it
     base: Path = field(default_factory=Path)
 
     def __len__(self) -> int:
         return len(self.files)
 
     def name(self, index: int) -> str:
-        return self.files[index] or f"the row at byte {self.starts[index]}"
+        return self.files[index] or f"line {self.numbers[index]}"
 
     def there(self, index: int) -> bool:
         return not self.files[index] or (self.base / self.files[index]).exists()
@@ -68,7 +69,7 @@ def read_rows(file: Path, asked: Asked) -> Rows:
     try:
         with file.open("rb") as lines:
             for number, line in enumerate(lines, 1):
-                found = _take(rows, start, line, kinds) if line.strip() else None
+                found = _take(rows, number, start, line, kinds) if line.strip() else None
                 if found:
                     problems.append(Problem(f"{file}, line {number}", *found))
                 start += len(line)
@@ -89,7 +90,7 @@ def read_rows(file: Path, asked: Asked) -> Rows:
     return rows
 
 
-def _take(rows: Rows, start: int, line: bytes, kinds: Counter[Kind]) -> tuple[str, ...] | None:
+def _take(rows: Rows, number: int, start: int, line: bytes, kinds: Counter[Kind]) -> tuple[str, ...] | None:
     """Add a row, or return what is wrong with it, what was given, what is allowed, and what to do."""
     try:
         row: Any = msgspec.json.decode(line)
@@ -116,6 +117,7 @@ def _take(rows: Rows, start: int, line: bytes, kinds: Counter[Kind]) -> tuple[st
     kinds[_kind_of(role, row[role])] += 1
     rows.keys[key] = len(rows.files)
     rows.files.append("" if role == "text" else row[role])
+    rows.numbers.append(number)
     rows.starts.append(start)
     return None
 

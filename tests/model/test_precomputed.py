@@ -92,6 +92,7 @@ def test_links_are_followed_once_and_loops_are_not(tmp_path: Path) -> None:
     touch(tmp_path, "clips/1/a.mp4", "far/b.mp4")
     (tmp_path / "clips/latest").symlink_to("1")
     (tmp_path / "clips/1/up").symlink_to("..")
+    (tmp_path / "clips/top").symlink_to(tmp_path)
     (tmp_path / "clips/far").symlink_to(tmp_path / "far")
     (tmp_path / "clips/far2").symlink_to(tmp_path / "far")
     (tmp_path / "far/back").symlink_to(tmp_path / "clips")
@@ -200,7 +201,7 @@ def test_auto_takes_the_id_before_the_prompt_for_each_case(tmp_path: Path) -> No
     assert "2 of 2 outputs found" in notes
     assert "1 by id, 1 by VBench's" in notes
     assert "1 of 3 outputs match no case: a a-0.mp4" in notes
-    assert isinstance(ask(Precomputed(tmp_path, match="vbench"), a), MediaFile)
+    assert ask(Precomputed(tmp_path, match="vbench"), a).path.name == "a a-0.mp4"
     assert isinstance(ask(Precomputed(tmp_path, match="id"), b), FileNotFoundError)
 
 
@@ -276,8 +277,8 @@ def test_a_pattern_without_sample_is_refused_for_several(tmp_path: Path) -> None
 def test_what_is_passed_over_is_told(tmp_path: Path) -> None:
     touch(tmp_path, "a/000.png", "a/001.png", "a.txt", "cover.jpg")
     notes = said(Precomputed(tmp_path, kind="video"), cases("a"))[1]
-    assert "1 folders of numbered PNGs are taken as clips" in notes
-    assert "1 files of other kinds than video are passed over" in notes
+    assert "folders of numbered PNGs taken as clips: 1" in notes
+    assert "files of other kinds than video, passed over: 1" in notes
 
 
 def test_rows_of_texts(tmp_path: Path) -> None:
@@ -296,7 +297,7 @@ def test_rows_of_texts(tmp_path: Path) -> None:
     notes = said(model, [a, b])[1]
     assert "1 of 2 outputs found" in notes and "by the id in its row" in notes
     assert "1 of 2 outputs not found: b" in notes
-    assert "2 of 3 outputs match no case" in notes
+    assert "2 of 3 outputs match no case: line 3, line 4" in notes
 
 
 def test_rows_of_files_are_relative_to_the_list(tmp_path: Path) -> None:
