@@ -365,12 +365,19 @@ def test_all_bad_rows_are_told_with_their_lines(tmp_path: Path) -> None:
         assert "names its case" in wrong(Precomputed(lines(tmp_path / "t.jsonl", {"id": "a", "text": "x"}), **settings))
 
 
-@pytest.mark.slow
-def test_a_hundred_thousand_files_take_seconds(tmp_path: Path) -> None:
-    for folder in range(10):
-        (tmp_path / str(folder)).mkdir()
-        for i in range(10_000):
-            os.close(os.open(tmp_path / str(folder) / f"c{folder}{i:04d}.mp4", os.O_CREAT))
+def test_each_folder_is_read_once_however_many_cases_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, *(f"{folder}/c{folder}{i:02d}.mp4" for folder in range(10) for i in range(50)))
+    read: list[str] = []
+    scandir = os.scandir
+
+    def noted(path: str) -> Any:
+        read.append(str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", noted)
     model = Precomputed(tmp_path)
-    notes = said(model, (Case(id=f"c{i:05d}") for i in range(100_000)))[1]
-    assert "100000 of 100000 outputs found" in notes
+    assert wrong(model) == "" and model.output == "video"
+    wanted = cases(*(f"c{folder}{i:02d}" for folder in range(10) for i in range(60)))
+    assert "500 of 600 outputs found" in said(model, wanted)[1]
+    assert all(isinstance(ask(model, case), MediaFile) for case in wanted[:50])
+    assert sorted(read) == [str(tmp_path), *(str(tmp_path / str(folder)) for folder in range(10))]
