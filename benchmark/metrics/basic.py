@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from msgspec import Meta
 
+from benchmark.clip import BLOCK
 from benchmark.errors import Problem, closest
 from benchmark.metrics import Item, Measure, Measured
+from benchmark.metrics.camera_motion import CameraFit, move_agreement
 from benchmark.model import Kind
-from benchmark.model.ken_burns import MOVES
 
 if TYPE_CHECKING:
     import numpy as np
 
 PSNR_CAP_DB = 100.0
+FLOW_MB = 128  # flow fields held at once
 MEASURES = (
     Measure("temporal_flickering", "higher", 0, 1),
     Measure("first_frame_psnr", "higher", 0, PSNR_CAP_DB, "dB", ("image",)),
@@ -31,7 +32,7 @@ NAMES = tuple(measure.name for measure in MEASURES)
 
 @dataclass
 class Basic:
-    """Five measures of a video; each frame is decoded once and optical flow is computed once.
+    """Five measures of a video of any length; each frame is decoded once and optical flow is computed once.
 
     `names` chooses measures (None: all). Flow is computed on frames whose longer side is `flow_size`
     pixels. Camera motion of less than `static_below`, a share of the frame's longer side over the whole
@@ -75,38 +76,80 @@ class Basic:
 
     def _score(self, item: Item) -> dict[str, float | Measured]:
         wanted = {m.name for m in self.measures if all(_has(item, need) for need in m.needs)}
-        frames = item.clip.frames
-        values: dict[str, float | Measured] = {}
-        if "temporal_flickering" in wanted:
-            values["temporal_flickering"] = temporal_flickering(frames)
+        found: dict[str, float | Measured] = {}
         if wanted & {"first_frame_psnr", "first_frame_ssim"}:
-            picture = input_picture(item, frames)
-            if "first_frame_psnr" in wanted:
-                values["first_frame_psnr"] = psnr(picture, frames[0])
-            if "first_frame_ssim" in wanted:
-                values["first_frame_ssim"] = ssim(picture, frames[0])
-        if wanted & {"motion_magnitude", "move_agreement"}:
-            flow, texture = dense_flow(frames, self.flow_size)
+            first = item.clip.at([0])[0]
+            picture = input_picture(item, first)
+            found |= {"first_frame_psnr": psnr(picture, first)} if "first_frame_psnr" in wanted else {}
+            found |= {"first_frame_ssim": ssim(picture, first)} if "first_frame_ssim" in wanted else {}
+        if wanted & {"temporal_flickering", "motion_magnitude", "move_agreement"}:
+            change = self._change(item, wanted)
+            if "temporal_flickering" in wanted:
+                found["temporal_flickering"] = change.flickering
             if "motion_magnitude" in wanted:
-                values["motion_magnitude"] = motion_magnitude(flow, frames.shape[2])
+                found["motion_magnitude"] = change.magnitude
             if "move_agreement" in wanted:
-                motion = camera_motion(flow, texture)
                 move = item.case.fields["move"]
-                values["move_agreement"] = move_agreement(motion, move, self.static_below)
-        return values
+                found["move_agreement"] = move_agreement(change.camera.motion, move, self.static_below)
+        return {name: found[name] for name in NAMES if name in found}
+
+    def _change(self, item: Item, wanted: set[str]) -> Change:
+        """Look at each pair of neighbouring frames once, block by block: memory is flat for any length of clip."""
+        change, clip = Change(), item.clip
+        width, height = small_size(clip.info.width, clip.info.height, self.flow_size)
+        fields = max(1, int(FLOW_MB * 1e6) // (width * height * 12)) if clip.fits else BLOCK - 1
+        for frames in clip.blocks(1 + fields, overlap=1):
+            if "temporal_flickering" in wanted:
+                change.steps += steps(frames)
+            if wanted & {"motion_magnitude", "move_agreement"}:
+                flow, texture = dense_flow(frames, self.flow_size)
+                change.add_lengths(flow, frames.shape[2])
+                if "move_agreement" in wanted:
+                    change.camera.add(flow, texture)
+        return change
+
+
+@dataclass
+class Change:
+    """What changes from frame to frame, added up over a clip."""
+
+    steps: list[float] = field(default_factory=list)
+    camera: CameraFit = field(default_factory=CameraFit)
+    _lengths: float = 0.0
+    _vectors: int = 0
+    _width: int = 1
+    _flow_width: int = 1
+
+    def add_lengths(self, flow: np.ndarray, width: int) -> None:
+        """Add the lengths of the vectors of `flow` (t, h, w, 2), of an output that is `width` pixels wide."""
+        import numpy as np
+
+        self._lengths += float(np.hypot(flow[..., 0], flow[..., 1]).sum(dtype=np.float64))
+        self._vectors += flow[..., 0].size
+        self._width, self._flow_width = width, flow.shape[2]
+
+    @property
+    def magnitude(self) -> float:
+        """The mean length of all vectors, in output pixels per frame."""
+        return self._lengths / self._vectors * self._width / self._flow_width
+
+    @property
+    def flickering(self) -> float:
+        """1 - the mean of all steps, a share of 255 grey levels."""
+        import numpy as np
+
+        return float((255 - np.mean(self.steps)) / 255)
 
 
 def _has(item: Item, need: str) -> bool:
     return need[7:] in item.case.fields if need.startswith("fields.") else need in item.case.inputs
 
 
-def input_picture(item: Item, frames: np.ndarray) -> np.ndarray:
-    """Return the case's input picture, cropped and resized to the frames as image-to-video models do."""
-    from pathlib import Path
+def input_picture(item: Item, frame: np.ndarray) -> np.ndarray:
+    """Return the case's input picture, cropped and resized to a frame (H, W, 3) as image-to-video models do."""
+    from benchmark.media import crop_resize
 
-    from benchmark.media import crop_resize, read_image
-
-    return crop_resize(read_image(Path(item.case.inputs["image"])), frames.shape[2], frames.shape[1])
+    return crop_resize(item.input("image").at([0])[0], frame.shape[1], frame.shape[0])
 
 
 def temporal_flickering(frames: np.ndarray) -> float:
@@ -116,12 +159,16 @@ def temporal_flickering(frames: np.ndarray) -> float:
     Source: VBench (Huang et al., CVPR 2024, https://arxiv.org/abs/2311.17982), dimension temporal flickering,
     here on all frames as its code does, without its filter for static videos.
     """
+    return Change(steps=steps(frames)).flickering
+
+
+def steps(frames: np.ndarray) -> list[float]:
+    """Return the mean absolute difference, in grey levels, of each pair of neighbours of frames (T, H, W, 3) uint8."""
     import cv2
     import numpy as np
 
     _need_two(frames)
-    steps = [cv2.absdiff(now, after).mean(dtype=np.float64) for now, after in pairwise(frames)]
-    return float((255 - np.mean(steps)) / 255)
+    return [cv2.absdiff(now, after).mean(dtype=np.float64) for now, after in pairwise(frames)]
 
 
 def psnr(reference: np.ndarray, picture: np.ndarray) -> float:
@@ -157,8 +204,7 @@ def dense_flow(frames: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
 
     _need_two(frames)
     height, width = frames.shape[1:3]
-    scale = min(1.0, size / max(width, height))
-    shape = (max(1, round(width * scale)), max(1, round(height * scale)))
+    shape = small_size(width, height, size)
     small = [cv2.resize(cv2.cvtColor(f, cv2.COLOR_RGB2GRAY), shape, interpolation=cv2.INTER_AREA) for f in frames]
     flow = np.empty((len(small) - 1, shape[1], shape[0], 2), np.float32)
     texture = np.empty(flow.shape[:3], np.float32)
@@ -168,99 +214,21 @@ def dense_flow(frames: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     return flow, texture
 
 
+def small_size(width: int, height: int, size: int) -> tuple[int, int]:
+    """Return width and height shrunk, never enlarged, to a longer side of `size`."""
+    scale = min(1.0, size / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
 def motion_magnitude(flow: np.ndarray, width: int) -> float:
     """Return the mean length of `flow` (T-1, h, w, 2) over all pixels, in output pixels per frame.
 
     `width` is the output's width in pixels; a displacement of x small pixels is x * width / w of the
     output's. Farneback's flow is too small where the picture is flat: of a pan over much sky only a part is seen.
     """
-    import numpy as np
-
-    return float(np.hypot(flow[..., 0], flow[..., 1]).mean(dtype=np.float64)) * width / flow.shape[2]
-
-
-@dataclass(frozen=True)
-class CameraMotion:
-    """How the content moved over a whole clip, in shares of the frame's longer side and radians.
-
-    `right` and `down` are translations of the content, `growth` the natural logarithm of its scale,
-    `clockwise` its rotation in radians. `radius` is the RMS distance of a pixel from the centre: it turns
-    growth and rotation into shares of the longer side too.
-    """
-
-    right: float
-    down: float
-    growth: float
-    clockwise: float
-    radius: float
-
-
-def camera_motion(flow: np.ndarray, texture: np.ndarray) -> CameraMotion:
-    """Fit a similarity (shift, scale, rotation about the centre) to each flow field and add up over the clip.
-
-    Least squares, weighted by texture, made robust by three rounds of Cauchy weights (things that move on
-    their own and mirror images at the border lose their say).
-    """
-    import numpy as np
-
-    _, h, w, _ = flow.shape
-    step = max(1, max(h, w) // 64)
-    y, x = np.mgrid[0:h:step, 0:w:step].astype(np.float64)
-    x, y = (x - (w - 1) / 2).ravel(), (y - (h - 1) / 2).ravel()
-    one, zero = np.ones_like(x), np.zeros_like(x)
-    # u = right + growth * x - clockwise * y, v = down + growth * y + clockwise * x (y points down)
-    design = np.concatenate([np.stack([one, zero, x, -y], 1), np.stack([zero, one, y, x], 1)])  # (2N, 4)
-    total = np.zeros(4)
-    for field, trust in zip(flow[:, ::step, ::step], texture[:, ::step, ::step], strict=True):
-        seen = np.concatenate([field[..., 0].ravel(), field[..., 1].ravel()]).astype(np.float64)
-        total += _robust_fit(design, seen, np.sqrt(trust.ravel().clip(0).astype(np.float64)))
-    side = max(w, h)
-    radius = math.sqrt((x**2 + y**2).mean()) / side
-    right, down, growth, clockwise = total.tolist()
-    return CameraMotion(right / side, down / side, growth, clockwise, radius)
-
-
-def _robust_fit(design: np.ndarray, seen: np.ndarray, trust: np.ndarray) -> np.ndarray:
-    """Robust least squares of 2N equations for 4 unknowns, u above v; `trust` (N,) weighs each pixel."""
-    import numpy as np
-
-    count = len(trust)
-    weight = trust + 1e-9 * (trust.max() or 1.0)
-    fit = np.zeros(4)
-    for _ in range(4):
-        both = np.concatenate([weight, weight])[:, None] * design
-        fit = np.linalg.lstsq(both.T @ design, both.T @ seen, rcond=None)[0]
-        rest = seen - design @ fit
-        error = np.hypot(rest[:count], rest[count:])
-        scale = max(0.05, 1.5 * float(np.average(error, weights=trust + 1e-12)))
-        weight = trust / (1 + (error / scale) ** 2) + 1e-12
-    return fit
-
-
-def classify_move(motion: CameraMotion, static_below: float) -> str:
-    """Return which of the eight moves it is: the component that displaces content most, or static.
-
-    `static_below` is a share of the frame's longer side over the whole clip. Both senses of rotation are a
-    roll.
-    """
-    moved = {
-        "pan_left" if motion.right > 0 else "pan_right": abs(motion.right),
-        "tilt_up" if motion.down > 0 else "tilt_down": abs(motion.down),
-        "zoom_in" if motion.growth > 0 else "zoom_out": abs(motion.growth) * motion.radius,
-        "roll": abs(motion.clockwise) * motion.radius,
-    }
-    move = max(moved, key=lambda name: moved[name])
-    return move if moved[move] >= static_below else "static"
-
-
-def move_agreement(motion: CameraMotion, move: str, static_below: float) -> Measured:
-    """Return 1 if the move seen is the one asked for, else 0. Raises: ValueError for an unknown move."""
-    if move not in MOVES:
-        raise ValueError(f"unknown camera move {move!r}; allowed: {', '.join(MOVES)}")
-    seen = classify_move(motion, static_below)
-    fit = {name: round(value, 5) for name, value in asdict(motion).items()}
-    details = {"move": seen, "asked": move, **fit}
-    return Measured(float(seen == move), details)
+    change = Change()
+    change.add_lengths(flow, width)
+    return change.magnitude
 
 
 def _need_two(frames: np.ndarray) -> None:

@@ -13,8 +13,9 @@ import skimage.metrics
 from benchmark import media
 from benchmark.clip import Clip
 from benchmark.dataset.pictures import PICTURES, Pictures, locate
-from benchmark.metrics import Item, Measured, Metric, basic
-from benchmark.metrics.basic import NAMES, Basic, CameraMotion
+from benchmark.metrics import Item, Measured, Metric, basic, camera_motion
+from benchmark.metrics.basic import NAMES, Basic
+from benchmark.metrics.camera_motion import CameraMotion
 from benchmark.model import Checked, Request
 from benchmark.model.ken_burns import MOVES, KenBurns
 from benchmark.records import Case, Prediction
@@ -96,7 +97,7 @@ def test_motion_of_a_known_translation(size: int) -> None:
     flow, texture_trust = basic.dense_flow(frames, size)
     assert flow.shape == (5, size * 3 // 4, size, 2)
     assert basic.motion_magnitude(flow, 256) == pytest.approx(np.sqrt(13), rel=0.03)
-    motion = basic.camera_motion(flow, texture_trust)
+    motion = camera_motion.camera_motion(flow, texture_trust)
     assert (motion.right, motion.down) == pytest.approx((15 / 256, -10 / 256), rel=0.02)
     assert abs(motion.growth) < 0.002 and abs(motion.clockwise) < 0.002
     assert basic.motion_magnitude(*_still(frames)) < 0.01  # Farneback is not exactly zero near the border
@@ -112,15 +113,15 @@ def test_camera_motion_of_exact_fields() -> None:
     x, y = x - 44.5, y - 29.5
     u, v = 0.9 + 0.01 * x + 0.02 * y, -0.45 + 0.01 * y - 0.02 * x
     flow = np.stack([u, v], -1)[None].repeat(2, axis=0)
-    motion = basic.camera_motion(flow, np.ones(flow.shape[:3]))
+    motion = camera_motion.camera_motion(flow, np.ones(flow.shape[:3]))
     expected = (2 * 0.9 / 90, -2 * 0.45 / 90, 0.02, -0.04)
     assert (motion.right, motion.down, motion.growth, motion.clockwise) == pytest.approx(expected, rel=1e-6)
     flow[:, 20:40, 30:60] += (4, 3)
-    motion = basic.camera_motion(flow, np.ones(flow.shape[:3]))
+    motion = camera_motion.camera_motion(flow, np.ones(flow.shape[:3]))
     assert (motion.right, motion.down, motion.growth, motion.clockwise) == pytest.approx(expected, rel=0.1)
     trust = np.ones(flow.shape[:3])
     trust[:, 20:40, 30:60] = 0
-    motion = basic.camera_motion(flow, trust)
+    motion = camera_motion.camera_motion(flow, trust)
     assert (motion.right, motion.down, motion.growth, motion.clockwise) == pytest.approx(expected, rel=1e-6)
 
 
@@ -140,7 +141,7 @@ def test_camera_motion_of_exact_fields() -> None:
     ],
 )
 def test_classify(motion: tuple[float, float, float, float], move: str) -> None:
-    assert basic.classify_move(CameraMotion(*motion, radius=0.35), 0.01) == move
+    assert camera_motion.classify_move(CameraMotion(*motion, radius=0.35), 0.01) == move
 
 
 @pytest.fixture(scope="module")
@@ -150,13 +151,13 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Came
     for case in Pictures().cases():
         media.write_video(path, model.generate([Request(case, 0, case.prompt, "", 0)])[0])
         flow_and_trust = basic.dense_flow(Clip({"video": path}).frames, 256)
-        found[case.fields["picture"], case.fields["move"]] = basic.camera_motion(*flow_and_trust)
+        found[case.fields["picture"], case.fields["move"]] = camera_motion.camera_motion(*flow_and_trust)
     return found
 
 
 @pytest.mark.slow
 def test_every_move_on_every_picture_is_recognised(seen: dict[tuple[str, str], CameraMotion]) -> None:
-    wrong = [(key, motion) for key, motion in seen.items() if basic.classify_move(motion, 0.01) != key[1]]
+    wrong = [(key, motion) for key, motion in seen.items() if camera_motion.classify_move(motion, 0.01) != key[1]]
     assert not wrong
     assert len(seen) == 64
     for (picture, move), motion in seen.items():  # and how far the camera went, within a tenth
@@ -175,7 +176,7 @@ def test_shuffled_moves_agree_by_chance_only(seen: dict[tuple[str, str], CameraM
     chance, rates = np.random.default_rng(0), []
     for _ in range(50):
         asked = chance.permutation([move for _, move in seen])
-        hits = [basic.move_agreement(m, str(a), 0.01).value for m, a in zip(seen.values(), asked, strict=True)]
+        hits = [camera_motion.move_agreement(m, str(a), 0.01).value for m, a in zip(seen.values(), asked, strict=True)]
         rates.append(np.mean(hits))
     assert np.mean(rates) == pytest.approx(1 / 8, abs=0.03)
 
@@ -188,8 +189,8 @@ def test_recognition_survives_harder_settings(arguments: dict[str, Any], tmp_pat
     hits = 0
     for case in cases:
         media.write_video(tmp_path / "x", model.generate([Request(case, 0, "", "", 7)])[0], crf=28)
-        motion = basic.camera_motion(*basic.dense_flow(Clip({"video": tmp_path / "x"}).frames, 256))
-        hits += basic.classify_move(motion, 0.01) == case.fields["move"]
+        motion = camera_motion.camera_motion(*basic.dense_flow(Clip({"video": tmp_path / "x"}).frames, 256))
+        hits += camera_motion.classify_move(motion, 0.01) == case.fields["move"]
     assert hits >= len(cases) - 1
 
 
@@ -234,7 +235,7 @@ def test_one_frame_has_no_motion(tmp_path: Path) -> None:
 
 def test_an_unknown_move_is_refused() -> None:
     with pytest.raises(ValueError, match=f"'fly'; allowed: {', '.join(MOVES)}"):
-        basic.move_agreement(CameraMotion(0, 0, 0, 0, 0.3), "fly", 0.01)
+        camera_motion.move_agreement(CameraMotion(0, 0, 0, 0, 0.3), "fly", 0.01)
 
 
 def test_problems_name_what_exists() -> None:
@@ -246,5 +247,5 @@ def test_problems_name_what_exists() -> None:
 
 
 def test_a_tiny_black_clip_is_static() -> None:
-    motion = basic.camera_motion(*basic.dense_flow(np.zeros((3, 16, 16, 3), np.uint8), 256))
-    assert basic.classify_move(motion, 0.01) == "static"
+    motion = camera_motion.camera_motion(*basic.dense_flow(np.zeros((3, 16, 16, 3), np.uint8), 256))
+    assert camera_motion.classify_move(motion, 0.01) == "static"
