@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from benchmark.weights import Weights
-
 if TYPE_CHECKING:
     import numpy as np
 
@@ -26,9 +24,3 @@ class Network(Protocol):
     def pictures(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
         """Return the features (N, D) float32 of pictures (H, W, 3) uint8."""
         ...
-
-
-def cure(weights: Weights) -> str:
-    if not weights.fetchable:
-        return "put a whole one there, or name another"
-    return "`python -m benchmark fetch` with the same settings replaces it"

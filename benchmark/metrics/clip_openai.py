@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark.errors import Problem, closest
 from benchmark.media import file_digest
-from benchmark.metrics.clip_backends import Dtype, Network, cure
+from benchmark.metrics.checkpoints import cure, torch_file_problems
+from benchmark.metrics.clip_backends import Dtype, Network
 from benchmark.weights import Weights, clip_cache
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class OpenAI(NamedTuple):
     def problems(self, where: str) -> Iterator[Problem]:
         """Yield a problem for a name that is neither a release nor a file, and for a package that is not there."""
         path = Path(self.model).expanduser()
+        if self.model not in RELEASES:
+            yield from torch_file_problems(f"{where}.model", path)
         if path.is_dir():
             yield Problem(f"{where}.model", "is a folder", self.model, _allowed(), f"{where}.backend=transformers")
         elif self.model not in RELEASES and not path.is_file() and path.suffix not in (".pt", ".pth"):

@@ -25,7 +25,7 @@ CLIPSCORE_WEIGHT = 2.5
 MEASURES = (
     Measure("text_similarity", "higher", -1, 1, needs=("prompt",)),
     Measure("clip_score", "higher", 0, CLIPSCORE_WEIGHT, needs=("prompt",)),
-    Measure("frame_consistency", "higher", -1, 1),
+    Measure("frame_consistency", "higher", -1, 1, kinds=("video",)),
 )
 NAMES = tuple(measure.name for measure in MEASURES)
 OF_TEXT = {"text_similarity", "clip_score"}

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmark.errors import Problem
 from benchmark.media import file_digest
-from benchmark.metrics.clip_backends import Dtype, Network, cure
+from benchmark.metrics.checkpoints import cure
+from benchmark.metrics.clip_backends import Dtype, Network
 from benchmark.metrics.clip_openai import RELEASES
+from benchmark.records import digest
 from benchmark.weights import Weights, hub_cache, snapshot_of
 
 if TYPE_CHECKING:
@@ -58,14 +60,14 @@ class Transformers(NamedTuple):
         return Weights("CLIP", path, repository=self.model, revision=self.revision, files=HUB_FILES)
 
     def identity(self) -> dict[str, str]:
-        """Return the sha256 of a local folder's files, or the commit of a repository."""
+        """Return a digest of a local folder's files, or the commit of a repository."""
         folder = self.folder
         if folder is None:
             return {}
         if not Path(self.model).expanduser().is_dir():
             return {"commit": folder.name}
         files = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".txt", ".safetensors", ".bin"))
-        return {f"sha256 {path.name}": file_digest(path) for path in files}
+        return {"digest": digest([(path.name, file_digest(path)) for path in files])}
 
     def load(self, device: str, dtype: Dtype) -> Network:
         """Return the network on `device`. Raises: ValueError if the folder is missing, damaged or holds something else."""

@@ -248,10 +248,15 @@ def test_identity_follows_the_content(models: Path, tmp_path: Path) -> None:
     assert ClipSimilarity().identity() == {}  # the name says it
     shutil.copytree(models / "folder", tmp_path / "folder")
     before = Transformers(str(tmp_path / "folder")).identity()
-    assert before == Transformers(str(models / "folder")).identity() and "sha256 model.safetensors" in before
+    assert before == Transformers(str(models / "folder")).identity() and set(before) == {"digest"}
     config = tmp_path / "folder" / "config.json"
     config.write_text(config.read_text() + " ")
     assert before != Transformers(str(tmp_path / "folder")).identity()
+
+
+def test_a_picture_is_not_asked_for_consistency() -> None:
+    kinds = {measure.name: measure.kinds for measure in ClipSimilarity().measures}
+    assert kinds == {"text_similarity": (), "clip_score": (), "frame_consistency": ("video",)}
 
 
 def test_a_damaged_file_is_named_with_its_cure(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,6 +270,9 @@ def test_a_damaged_file_is_named_with_its_cure(models: Path, tmp_path: Path, mon
     for name in ("short.pt", "words.pt", "other.pt", "list.pt"):
         with pytest.raises(ValueError, match=rf"{name} is damaged or no CLIP checkpoint \(.*put a whole one there"):
             ClipSimilarity(model=str(tmp_path / name)).load("cpu")
+    for name in ("short.pt", "words.pt"):
+        (problem,) = ClipSimilarity(model=str(tmp_path / name)).problems()
+        assert "is damaged, or no checkpoint of PyTorch" in str(problem)
     with pytest.raises(ValueError, match=r"gone.pt is missing; put a whole one there, or name another"):
         ClipSimilarity(model=str(tmp_path / "gone.pt")).load("cpu")
     monkeypatch.setenv("GENBENCH_CLIP_CACHE", str(tmp_path))
