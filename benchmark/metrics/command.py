@@ -18,7 +18,7 @@ from benchmark.metrics.result_rows import Names, Outcome, listed, mapped
 from benchmark.model import Kind
 from benchmark.programs import Program, Word
 from benchmark.programs.call import call
-from benchmark.programs.folder import WorkFolder
+from benchmark.programs.folder import WorkFolder, bare
 from benchmark.programs.placeholders import Vocabulary, fill, named, placeholders
 from benchmark.records import Case
 
@@ -109,7 +109,7 @@ class Command:
         except (OSError, ValueError, KeyError) as error:
             if self.per != "run":
                 raise
-            return [error] * len(items)
+            return [bare(error)] * len(items)
 
     def _score(self, items: Sequence[Item]) -> list[Outcomes]:
         folder = WorkFolder()
@@ -140,7 +140,7 @@ class Command:
                 documents = [read(path) for path in find(self._pattern(values | one.values), before)]
                 found += mapped(documents, self.results, wanted, Names([one.name]))
             except (FileNotFoundError, ValueError) as error:
-                found.append(dict.fromkeys(wanted, error))
+                found.append(dict.fromkeys(wanted, bare(error)))
         return found
 
     def _result_states(self, values: dict[str, str], handed: Sequence[Handed]) -> States:

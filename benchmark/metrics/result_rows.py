@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmark.metrics import Measured
 from benchmark.metrics.result_files import ResultFiles, Value
+from benchmark.programs.folder import bare
 
 Outcome = float | Measured | Exception
 SUFFIXES = {".mp4", ".mov", ".mkv", ".avi", ".webm", ".gif", ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".txt", ".json"}
@@ -120,7 +121,7 @@ def _at(row: Any, spec: Value, measure: str) -> Outcome:
     try:
         return number(search(spec.value, row), measure) * spec.scale
     except ValueError as error:
-        return error
+        return bare(error)
 
 
 def listed(document: Any, measures: Sequence[str], names: Names) -> list[dict[str, Outcome]]:
@@ -151,4 +152,4 @@ def _listed(given: Any, measure: str) -> Outcome:
         details = given.get("details")
         return Measured(number(given["value"], measure), details if isinstance(details, dict) else {})
     except ValueError as error:
-        return error
+        return bare(error)

@@ -18,7 +18,7 @@ from benchmark.model import Kind, Request
 from benchmark.programs import Program, Word
 from benchmark.programs.call import Capture, call
 from benchmark.programs.conversation import Conversation
-from benchmark.programs.folder import HeldFile, WorkFolder
+from benchmark.programs.folder import HeldFile, WorkFolder, bare
 from benchmark.programs.placeholders import Vocabulary, named, needs_of
 
 SUFFIXES: dict[Kind, str] = {"video": ".mp4", "image": ".png", "text": ".txt"}
@@ -166,22 +166,24 @@ class Command:
 
     def _found(self, path: Path, folder: WorkFolder, said: str) -> MediaFile | str | Exception:
         """Return an output that lies in a file, or why it is none."""
-        name = self._program.name
+        name, expected = self._program.name, path.name
         if not path.exists() and path.is_relative_to(folder.path):
             path = self._only(path)
+        if not path.exists():
+            there = ", ".join(sorted(str(other.relative_to(path.parent)) for other in path.parent.rglob("*"))[:8])
+            left = f"expected: {expected}; there: {there or 'nothing'}"
+            return FileNotFoundError(f"{name} ended without an error but left no {self.output}\n  {left}{said}")
         try:
-            if not path.exists():
-                there = ", ".join(sorted(str(other.relative_to(path.parent)) for other in path.parent.rglob("*"))[:8])
-                raise FileNotFoundError(
-                    f"{name} ended without an error but left no {path.name}; it left: {there or 'nothing'}"
-                )
             if self.output == "text":
                 return path.read_text(encoding="utf-8").rstrip("\r\n")
             path = _own(path, folder)
             probe(path)
-            return HeldFile(path, folder=folder)
-        except (OSError, ValueError) as error:
-            return type(error)(f"{error}{said}") if type(error) in (FileNotFoundError, ValueError) else error
+        except ValueError as error:
+            why = str(error).replace(str(path), path.name)
+            return ValueError(f"{name} left no readable {self.output}\n  {why}{said}")
+        except OSError as error:  # such as a full disk
+            return bare(error)
+        return HeldFile(path, folder=folder)
 
     def _only(self, path: Path) -> Path:
         """Return the one file of the right kind below the folder for outputs, whatever its name, when one was asked for."""

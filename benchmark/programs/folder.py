@@ -28,6 +28,11 @@ class WorkFolder:
         return path
 
 
+def bare(error: Exception) -> Exception:
+    """Return an exception to be given as an outcome: without the frames that it came through, which hold work folders."""
+    return type(error)(*error.args)
+
+
 @dataclass(frozen=True)
 class HeldFile(MediaFile):
     """A file in a work folder, which stays as long as this does: until the output is in the run folder."""

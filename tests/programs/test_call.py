@@ -185,14 +185,19 @@ def supervisor_of(program: int) -> int:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the kernel of this system does not end children")
-def test_the_death_of_the_supervisor_ends_the_program_and_is_told(tmp_path: Path) -> None:
+def test_the_death_of_the_supervisor_ends_the_program_and_is_told(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     process, program, child = victim(tmp_path)
-    supervisor = supervisor_of(program)
-    assert SUPERVISOR.name in Path(f"/proc/{supervisor}/cmdline").read_text()
-    os.kill(supervisor, signal.SIGKILL)
-    until(lambda: gone(program))
-    process.wait(20)
-    os.kill(child, signal.SIGKILL)  # of another session: nobody is left who knew of it
+    try:
+        supervisor = supervisor_of(program)
+        assert SUPERVISOR.name in Path(f"/proc/{supervisor}/cmdline").read_text()
+        os.kill(supervisor, signal.SIGKILL)
+        until(lambda: gone(program))
+        process.wait(20)
+    finally:
+        os.kill(child, signal.SIGKILL)  # of another session: nobody is left who knew of it
+    assert "ChildProcessError: bash was lost, since its supervisor was killed" in capfd.readouterr().err
 
 
 def test_stdin_is_empty_and_interrupts_are_not_ignored(tmp_path: Path) -> None:
