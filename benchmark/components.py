@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -20,6 +21,7 @@ from benchmark.prompts import Prompts
 from benchmark.reuse import flatten
 
 FILTERS = ("categories", "ids")
+OWN_NAME = re.compile(r"^metrics\.\w+")
 
 
 @dataclass
@@ -45,8 +47,9 @@ class Components:
         }
 
 
-def build_all(config: Config, with_dataset: bool = True) -> tuple[Components, list[Problem]]:
-    """Return the components and every problem that building and asking them finds."""
+def build_all(config: Config, with_dataset: bool = True, matched: bool = True) -> tuple[Components, list[Problem]]:
+    """Return the components and every problem that building and asking them finds, with those of one beside the other
+    unless it is not `matched`."""
     places: dict[str, tuple[Mapping[str, Any], tuple[type, ...]]] = {
         "model": (config.model, (Model,)),
         "prompts": (config.prompts, (Prompts,)),
@@ -66,7 +69,7 @@ def build_all(config: Config, with_dataset: bool = True) -> tuple[Components, li
         metrics={name: built[f"metrics.{name}"] for name in config.metrics},
         output=built["model"].output if built["model"] else None,
     )
-    return parts, problems + _mismatched(parts)
+    return parts, problems + (_mismatched(parts) if matched else [])
 
 
 def without_filters(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,11 +81,18 @@ def _own_problems(where: str, component: Any) -> list[Problem]:
     if not isinstance(component, Checked):
         return []
     try:
-        return list(component.problems())
+        return [named(where, problem) for problem in component.problems()]
     except UserError as error:
-        return error.problems
+        return [named(where, problem) for problem in error.problems]
     except Exception as error:  # noqa: BLE001 - a component's own code
         return [Problem(where, f"its check of itself failed: {blame(error)}")]
+
+
+def named(where: str, problem: Problem) -> Problem:
+    """Return the problem with the key under which the component stands: a metric can't know what its option is called."""
+    if not where.startswith("metrics.") or problem.where.startswith(where):
+        return problem
+    return replace(problem, where=OWN_NAME.sub(where, problem.where))
 
 
 def _mismatched(parts: Components) -> list[Problem]:

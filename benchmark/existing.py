@@ -16,7 +16,7 @@ from benchmark.fetch import weight_problems
 from benchmark.fitting import fit
 from benchmark.invocation import Invocation, Plan
 from benchmark.leaks import secret_problems
-from benchmark.resources import resource_problems
+from benchmark.resources import package_problems, resource_problems
 from benchmark.settings import setting_problems
 from benchmark.store import Store
 
@@ -65,8 +65,8 @@ def plan_on_existing(invocation: Invocation, on: Store | None) -> Plan:
     frozen = reuse.next_passes(store, frozen, config.redo)
     why = f"mode={config.mode} works on an existing run"
     root = Path(config.output_root)
-    notes = [*notes, *_notes(old, frozen)]
-    return Plan(frozen, table, root, store, why, invocation.overrides, notes, to_bring=to_bring)
+    notes = [*notes, *_notes(old, frozen), *(one.note for one in to_bring)]
+    return Plan(frozen, table, root, store, why, invocation.overrides, notes, to_bring=to_bring, dry_run=config.dry_run)
 
 
 def _named(invocation: Invocation) -> tuple[Store | None, list[Problem]]:
@@ -110,7 +110,7 @@ def _metrics(
     fitted = fit(parts, specs, table, plugins)
     new = {f"metrics.{name}": metric for name, metric in fitted.metrics.items() if name not in kept or not by_hand}
     unloadable, to_bring = weight_problems(invocation, new)
-    problems += [*fitted.problems, *needs.changed_inputs(table), *unloadable]
+    problems += [*fitted.problems, *needs.changed_inputs(table), *unloadable, *package_problems(config, new)]
     if problems:
         return {}, problems, [], []
     parts.metrics = fitted.metrics

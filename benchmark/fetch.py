@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmark.components import build_all
 from benchmark.errors import Problem, UserError
-from benchmark.invocation import Invocation
+from benchmark.invocation import Invocation, key_of
 from benchmark.model import Weighted
 from benchmark.weights import Weights
 
@@ -26,6 +26,10 @@ class Lacking:
     def size(self) -> str:
         size_mb = self.weights.size_mb
         return f"{size_mb:,.{0 if size_mb >= 10 else 1}f} MB" if size_mb else "size unknown"
+
+    @property
+    def note(self) -> str:
+        return f"{self.where}: {self.weights.name} is downloaded first ({self.size})"
 
     def problem(self, command: str) -> Problem:
         """Return the problem, cured by `command` on a machine with network."""
@@ -52,7 +56,7 @@ def lacking(components: Mapping[str, Any]) -> list[Lacking]:
 def needed_by(invocation: Invocation) -> dict[str, Any]:
     """Return the components whose weights a run of this invocation loads, by config key. Raises UserError for a bad one."""
     config = invocation.config
-    parts, problems = build_all(config, with_dataset=False)
+    parts, problems = build_all(config, with_dataset=False, matched=False)
     if problems:
         raise UserError(problems)
     found = {"model": parts.model} if "infer" in config.stages else {}
@@ -69,8 +73,10 @@ def weight_problems(invocation: Invocation, components: Mapping[str, Any]) -> tu
 
 
 def command(words: Sequence[str]) -> str:
-    """Return the command that fetches what a command line of these words needs."""
-    return shlex.join(["python", "-m", "benchmark", "fetch", *words])
+    """Return the command that fetches what a command line of these words needs; of a key given twice the last counts."""
+    last = {key_of(word) if "=" in word else word: word for word in words}
+    told = [word for key, word in last.items() if key not in ("dry_run", "debug", "reuse")]
+    return shlex.join(["python", "-m", "benchmark", "fetch", *told])
 
 
 def bring(wanted: Sequence[Lacking]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from benchmark import needs
 from benchmark.build import build
 from benchmark.cases import CaseTable, decode_case, shortened
-from benchmark.components import Components
+from benchmark.components import Components, named
 from benchmark.errors import Problem, UserError, blame, some
 from benchmark.metrics import Measure, Metric, SetMetric
 from benchmark.model import Reviewing
@@ -58,7 +58,7 @@ def fit(
     for where, component in _present(parts, fitted.metrics if scores else {}):
         for said in _review(where, component, table):
             if isinstance(said, Problem):
-                fitted.problems.append(said)
+                fitted.problems.append(named(where, said))
             else:
                 fitted.notes.append(said)
     fitted.notes, fitted.problems = fitted.notes[:MOST_NOTES], shortened(fitted.problems)

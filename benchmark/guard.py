@@ -29,7 +29,8 @@ def in_words(error: BaseException) -> str:
     """
     if is_disk_full(error):
         raise DiskFull(str(error)) from error
-    words = "".join([*traceback.format_exception_only(error)[-1:], *traceback.format_exception(error)])
+    raised = traceback.format_exception(error) if error.__traceback__ else ()  # one that was returned has no traceback
+    words = "".join([*traceback.format_exception_only(error)[-1:], *raised])
     return words.rstrip().encode("utf-8", "backslashreplace").decode()  # a record can't hold half a surrogate pair
 
 

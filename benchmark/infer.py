@@ -11,6 +11,7 @@ from typing import Any
 from benchmark.claims import Chunk
 from benchmark.config import Frozen
 from benchmark.ledger import Deaths, Ledger
+from benchmark.media import MediaFile
 from benchmark.model import Model, Request
 from benchmark.outputs import Outputs
 from benchmark.prompts import Prompts
@@ -74,7 +75,7 @@ class Inference:
     def prepare(self, request: Request) -> None:
         """Decode the input pictures ahead of their turn."""
         for role in self.model.needs:
-            if role == "image":
+            if role == "image" and getattr(self.model, "decodes", True):
                 request.image(role)
 
     def work(self, requests: Sequence[Request]) -> list[Output | Exception]:
@@ -96,7 +97,9 @@ class Inference:
     def records(self, request: Request, output: Output, hold: Callable[[], None]) -> list[Line]:
         """Write the output's files, then return its record."""
         made = self._outputs.save(self.model.output, request, output.value, hold)
-        timing = {"batch_size": output.batch_size, "latency_s": output.latency_s}
+        made_before = isinstance(output.value, MediaFile) and output.value.in_place
+        latency_s = None if made_before else output.latency_s  # looking a file up is not making it
+        timing = {"batch_size": output.batch_size, "latency_s": latency_s}
         return [self._record(request, status="ok", peak_memory_gb=output.peak_memory_gb, **timing, **made)]
 
     def failed(self, request: Request, error: str) -> list[Line]:

@@ -83,3 +83,4 @@ class Plan:
     notes: list[str] = field(default_factory=list)
     needed_mb: float = 0.0
     to_bring: Sequence[Any] = ()
+    dry_run: bool = False

@@ -97,9 +97,11 @@ class Pass(msgspec.Struct, frozen=True):
         """Return whether a unit in this state is pending; a score must be of the prediction with this sha256."""
         if state is None or (sha256 is not None and state.sha256 != sha256):
             return True
-        if state.ok >= self.floor:
-            return False
-        return state.last < self.attempt and (state.failed >> self.floor).bit_count() < self.max_attempts
+        return state.ok < self.floor and state.last < self.attempt and not self.gave_up(state)
+
+    def gave_up(self, state: State) -> bool:
+        """Return whether a unit has failed so often that it is tried again only if the user says so."""
+        return state.ok < self.floor and (state.failed >> self.floor).bit_count() >= self.max_attempts
 
 
 class Deaths(msgspec.Struct):

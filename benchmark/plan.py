@@ -20,7 +20,7 @@ from benchmark.fitting import Fitted, fit
 from benchmark.invocation import Invocation, Plan
 from benchmark.leaks import secret_problems
 from benchmark.ledger import Pass
-from benchmark.resources import disk_problems, needed_mb, resource_problems
+from benchmark.resources import disk_problems, needed_mb, package_problems, resource_problems
 from benchmark.settings import setting_problems
 from benchmark.store import Store
 from benchmark.weights import applied, environment
@@ -50,6 +50,7 @@ def _plan_afresh(invocation: Invocation, within_sweep: bool) -> Plan:
     unloadable, to_bring = weight_problems(invocation, loaded)
     problems += [*found, *fitted.problems, *unloadable]
     problems += [*setting_problems(invocation), *resource_problems(config), *secret_problems(config)]
+    problems += package_problems(config, loaded)
     named, found = (None, []) if within_sweep else _named_run(invocation)
     problems += found
     if problems or invocation.partial:
@@ -59,9 +60,9 @@ def _plan_afresh(invocation: Invocation, within_sweep: bool) -> Plan:
     if store:
         frozen = reuse.next_passes(store, frozen, config.redo)
     mb = needed_mb(parts.model, frozen, store)
-    notes = [*_exclusions(table), *fitted.notes]
-    root = Path(config.output_root)
-    planned = Plan(frozen, table, root, store, why, invocation.overrides, notes, needed_mb=mb, to_bring=to_bring)
+    notes = [*_exclusions(table), *fitted.notes, *(one.note for one in to_bring)]
+    root, dry = Path(config.output_root), config.dry_run
+    planned = Plan(frozen, table, root, store, why, invocation.overrides, notes, mb, to_bring, dry)
     if problems := disk_problems([planned]):
         raise UserError(problems)
     return planned

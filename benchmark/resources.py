@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from benchmark.config import Config, Frozen
 from benchmark.errors import Problem, closest, some
 from benchmark.invocation import Plan
 from benchmark.ledger import Ledger
-from benchmark.model import Sized
+from benchmark.model import Requiring, Sized
 from benchmark.store import Store
 
 LIGHT = (
@@ -93,6 +93,34 @@ def _interpreter(where: str, python: str) -> list[Problem]:
         return []
     fix = f"{python} -m pip install msgspec pyyaml numpy pillow av" if "ModuleNotFound" in lines[-1] else ""
     return [Problem(where, f"can't run a worker: {lines[-1]}", python, "Python 3.10 or newer", fix)]
+
+
+def package_problems(config: Config, components: Mapping[str, Any]) -> list[Problem]:
+    """Return a problem for each component (by config key) whose packages are missing in the interpreter that will run it."""
+    problems = []
+    for stage in ("infer", "eval"):
+        python = config.compute.of(stage).python
+        mine = {where: c for where, c in components.items() if (where == "model") == (stage == "infer")}
+        wanted = {where: list(c.requires) for where, c in mine.items() if isinstance(c, Requiring)}
+        absent = _absent(python, sorted({name for names in wanted.values() for name in names}))
+        for where, names in wanted.items():
+            if missing := [name for name in names if name in absent]:
+                extra = f"'genbench[{'models' if where == 'model' else 'metrics'}]'"
+                fix = f"{python} -m pip install {extra}" if python else f"pip install {extra}"
+                wrong = f"needs {some(missing)}, not installed {f'in {python}' if python else 'here'}"
+                problems.append(Problem(where, wrong, fix=fix))
+    return problems
+
+
+def _absent(python: str | None, names: Sequence[str]) -> set[str]:
+    """Return those of the packages that an interpreter lacks; none if it can't tell, which is a problem of its own."""
+    if not python:
+        return {name for name in names if find_spec(name) is None}
+    if not names or not shutil.which(python):
+        return set()
+    look = "import sys; from importlib.util import find_spec as f; print(*[n for n in sys.argv[1:] if not f(n)])"
+    asked = subprocess.run([python, "-c", look, *names], capture_output=True, text=True, check=False)
+    return set(asked.stdout.split())
 
 
 def needed_mb(model: Any, frozen: Frozen, store: Store | None) -> float:

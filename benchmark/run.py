@@ -10,6 +10,7 @@ from benchmark import merge
 from benchmark.config import Frozen
 from benchmark.errors import EXIT_INCOMPLETE, EXIT_OK, DiskFull, Interrupted, some
 from benchmark.journal import Journal, Watcher
+from benchmark.ledger import Ledger
 from benchmark.records import Prediction, Score
 from benchmark.report.summary import Summary, encode_summary, summarise
 from benchmark.report.timing import stage_seconds
@@ -28,6 +29,7 @@ class Outcome:
     summary: Summary
     worker_ends: list[str] = field(default_factory=list)
     dropped: int = 0
+    gave_up: bool = False  # on something that failed max_attempts times
 
     @property
     def lacking(self) -> list[str]:
@@ -69,7 +71,17 @@ def run(store: Store, frozen: Frozen, drain: Drainer) -> Outcome:
     finally:
         with contextlib.suppress(DiskFull):  # then its process id tells that it left
             driver.end("left")
-    return Outcome(store, frozen, summary, ends, dropped)
+    return Outcome(store, frozen, summary, ends, dropped, _gave_up(store, frozen))
+
+
+def _gave_up(store: Store, frozen: Frozen) -> bool:
+    """Return whether something has failed so often that going on does not try it again."""
+    made = Ledger.of(store, "infer", frozen.model_name, [frozen.prediction.fingerprint]).states.values()
+    if "infer" in frozen.stages and any(map(frozen.infer.gave_up, made)):
+        return True
+    scores = Ledger.of(store, "eval", frozen.model_name, frozen.score_fingerprints.values()).states.items()
+    turns = {name: plan.turn for name, plan in frozen.metrics.items()} if "eval" in frozen.stages else {}
+    return any(turn.gave_up(state) for key, state in scores if (turn := turns.get(key[2].partition("/")[0])))
 
 
 def merge_run(store: Store, frozen: Frozen) -> tuple[dict[tuple, Prediction], list[Score]]:

@@ -33,7 +33,7 @@ def start(composed: Sequence[Composed], problems: Sequence[Problem]) -> int:
         )
     if composed[0].multirun:
         return _start_sweep(invocations)
-    planned = plan(invocations[0])
+    planned = _plan_with_weights(invocations[0])
     if planned.frozen.debug and planned.frozen.compute.launcher != "local":
         raise UserError(
             Problem("debug", "runs in this process, so compute.launcher must be local", fix="compute=local")
@@ -42,7 +42,6 @@ def start(composed: Sequence[Composed], problems: Sequence[Problem]) -> int:
         return _show([planned], [])
     from benchmark.freeze import freeze
 
-    _bring([planned])
     store = freeze(planned)
     _announce(planned, store)
     return launch([(store, planned.frozen)])
@@ -52,10 +51,11 @@ def _start_sweep(invocations: Sequence[Invocation]) -> int:
     from benchmark.sweep import freeze_sweep, plan_sweep
 
     sweep = plan_sweep(invocations)
+    if _bring(list(sweep.runs.values())):
+        sweep = plan_sweep(invocations)
     plans = list(sweep.runs.values())
     if invocations[0].config.dry_run:
         return _show(plans, [sweep.place(slug, "<now>") for slug in sweep.runs])
-    _bring(plans)
     runs = freeze_sweep(sweep)
     print(f"sweep folder {runs[0][0].folder.parent} ({plans[0].why})")
     for planned, (store, _) in zip(plans, runs, strict=True):
@@ -85,13 +85,22 @@ def fetch(composed: Sequence[Composed], problems: Sequence[Problem]) -> int:
     return EXIT_OK
 
 
-def _bring(plans: Sequence[Plan]) -> None:
-    """Download what is missing, where the user allows it: once, here, and not in each worker."""
+def _plan_with_weights(invocation: Invocation) -> Plan:
+    """Return the plan, made again once what was missing is there: only then is it known what identifies the weights."""
+    planned = plan(invocation)
+    return plan(invocation) if _bring([planned]) else planned
+
+
+def _bring(plans: Sequence[Plan]) -> bool:
+    """Download what is missing, where the user allows it: once, here, not in each worker. Return whether anything came."""
     from benchmark.fetch import bring
 
-    frozen = plans[0].frozen
+    frozen, wanted = plans[0].frozen, list(dict.fromkeys(one for planned in plans for one in planned.to_bring))
+    if not wanted or any(planned.dry_run for planned in plans):
+        return False
     with applied(environment(frozen.cache_dir, frozen.offline)):
-        bring(list(dict.fromkeys(one for planned in plans for one in planned.to_bring)))
+        bring(wanted)
+    return True
 
 
 def _show(plans: Sequence[Plan], folders: Sequence[Path]) -> int:
@@ -187,4 +196,6 @@ def finish(outcome: Outcome, by_category: bool) -> None:
     print(f"summary      {store.summary_file(frozen.model_name)}")
     if outcome.lacking:
         lacking = "; ".join(outcome.lacking)
-        print(f"incomplete: {lacking} missing. Go on with:\n  python -m benchmark resume {store.folder}")
+        again = " --redo-failed" if outcome.gave_up else ""
+        why = f" (some failed max_attempts={frozen.infer.max_attempts} times)" if again else ""
+        print(f"incomplete: {lacking} missing{why}. Go on with:\n  python -m benchmark resume {store.folder}{again}")

@@ -8,6 +8,7 @@ leaves when nothing is left, when it is told to (SIGTERM: it ends its batch firs
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -222,6 +223,7 @@ def end_of(worker: Worker) -> int:
 
 if __name__ == "__main__":
     code = main(sys.argv[1:])
+    gc.collect()  # what a component leaves to its end, such as a folder for outputs that came to nothing
     with contextlib.suppress(OSError):
         sys.stdout.flush()
     os._exit(code)  # a stuck thread of a library must not keep the process

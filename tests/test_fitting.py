@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -118,6 +119,25 @@ def test_a_component_that_looks_at_all_cases_can_note_and_refuse(leaky: Any) -> 
     said = leaky("dry_run=true", "dataset.long=2", "samples=3")
     assert said.code == 0 and "long prompts: c0, c1 (x3)" in said.out
     assert "too many long prompts" in leaky.refuse("dataset.long=3").err
+
+
+def test_a_problem_stands_under_the_option_s_own_name_in_a_copy_of_it(leaky: Any) -> None:
+    leaky.option("metrics/lengths", "# @package metrics.lengths\n_target_: lab.sizes.Sizes\n")
+    said = leaky.refuse("metrics=[lengths]", "dataset.long=3")
+    assert "metrics.lengths: too many long prompts" in said.err and "metrics.sizes" not in said.err
+
+
+def test_packages_are_looked_for_in_the_interpreter_that_needs_them(leaky: Any) -> None:
+    parts = leaky.folder / "lab" / "sizes.py"
+    parts.write_text(
+        parts.read_text().replace("class Sizes:", 'class Sizes:\n    requires = ("msgspec", "no_such_package")')
+    )
+    said = leaky.refuse()
+    assert "metrics.sizes: needs no_such_package, not installed here" in said.err
+    assert "pip install 'genbench[metrics]'" in said.err
+    said = leaky.refuse(f"compute.eval.python={sys.executable}")
+    assert f"not installed in {sys.executable}" in said.err and f"{sys.executable} -m pip install" in said.err
+    assert leaky("mode=infer", "dry_run=true").code == 0
 
 
 def test_rows_left_out_are_told_counted_and_listed(leaky: Any) -> None:

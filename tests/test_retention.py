@@ -94,3 +94,12 @@ def test_scoring_what_is_gone_is_refused_and_the_scores_that_are_there_stay(shap
     assert "12 of 12 outputs are gone (keep_media=none)" in said.err and "mode=all reuse=null" in said.err
     assert latest(shapes, "results/shapes/scores.jsonl").read_bytes() == before
     assert shapes.run("mode=viz").code in (0, 1)
+
+
+def test_a_case_that_failed_too_often_is_said_to_need_more_than_going_on(shapes: Any) -> None:
+    said = [shapes.run("max_attempts=2") for _ in range(2)]
+    assert [one.code for one in said] == [1, 1]
+    assert "--redo-failed" not in said[0].out
+    assert "some failed max_attempts=2 times" in said[1].out and "--redo-failed" in said[1].out
+    words = said[1].out.rpartition("python -m benchmark ")[2].split()
+    assert shapes.bare(*words).code == 1  # as unlucky as ever, and told so again

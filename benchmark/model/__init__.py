@@ -64,7 +64,8 @@ class Model(Protocol):
 
     `version` is raised whenever the same arguments give other outputs: it is part of every prediction's fingerprint.
     `needs` names what each case must have: input roles ("image") or fields ("fields.move").
-    `batch_size` is the number of requests `generate` gets at most.
+    `batch_size` is the number of requests `generate` gets at most. `decodes`, where a class has it and it is False, says that
+    input pictures are not asked for as pixels, so none are decoded ahead.
     `execution_only`, where a class has it, names arguments that change how the work is done and not what comes out, such as
     batch_size: they are left out of the fingerprint. The same holds for metrics.
     """
@@ -112,6 +113,14 @@ class Reviewing(Protocol):
 
 
 @runtime_checkable
+class Requiring(Protocol):
+    """A component that imports packages which not every installation has; they are looked for where it will run."""
+
+    @property
+    def requires(self) -> tuple[str, ...]: ...
+
+
+@runtime_checkable
 class Weighted(Protocol):
     """A component that loads weights from files or the Hugging Face Hub: it names them, so that a missing one is found before
     a run starts, and `benchmark fetch` can bring it."""
@@ -126,4 +135,15 @@ class Sized(Protocol):
     def output_mb(self) -> float: ...
 
 
-__all__ = ["Answer", "Checked", "Identified", "Kind", "Model", "Request", "Reviewing", "Sized", "Weighted"]
+__all__ = [
+    "Answer",
+    "Checked",
+    "Identified",
+    "Kind",
+    "Model",
+    "Request",
+    "Requiring",
+    "Reviewing",
+    "Sized",
+    "Weighted",
+]

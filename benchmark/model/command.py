@@ -44,6 +44,7 @@ class Command:
     revision: str = ""
 
     version: ClassVar[str] = "1"
+    decodes: ClassVar[bool] = False
     execution_only: ClassVar[tuple[str, ...]] = ("needs", "timeout_min", "load_timeout_min", "batch_size")
 
     def __post_init__(self) -> None:

@@ -57,6 +57,7 @@ class Pipeline:
     batch_size: Annotated[int, Meta(ge=1)] = 1
 
     version: ClassVar[str] = "1"
+    requires: ClassVar[tuple[str, ...]] = ("torch", "diffusers", "transformers", "accelerate")
     # What these determine is in `identity`, so a checkpoint may move, and be named by its folder or its repository.
     execution_only: ClassVar[tuple[str, ...]] = (
         "path", "revision", "task", "pipeline", "dtype", "memory", "vae_slicing", "batch_size",

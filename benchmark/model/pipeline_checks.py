@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -69,8 +68,6 @@ def usual_files(variant: str | None) -> tuple[str, ...]:
 
 def problems(settings: Pipeline) -> Iterator[Problem]:
     """Yield all that is wrong, as far as it can be told from what lies here."""
-    if missing := [name for name in ("torch", "diffusers", "transformers", "accelerate") if find_spec(name) is None]:
-        yield Problem("model", f"needs {some(missing)}, not installed here", fix="pip install 'genbench[models]'")
     try:
         checkpoint = settings.checkpoint
     except ValueError as error:
