@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
 from msgspec import Meta
 
@@ -33,6 +33,14 @@ CLIPS = (".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi", ".gif")
 AGAINST = (
     f"{REFERENCES} (each case's input of that name), a folder of pictures and clips, or an .npz file of mu and sigma"
 )
+
+
+class Summary(NamedTuple):
+    """What FID knows of one side: mean (2048,), covariance (2048, 2048), and of how many frames, where that is known."""
+
+    mean: np.ndarray
+    covariance: np.ndarray
+    n_frames: int | None
 
 
 @dataclass
@@ -110,6 +118,7 @@ class Fid:
         """Return the distance, with the number of frames on both sides. Raises: ValueError for fewer than 2 on a side."""
         assert self._inception, "score_set before load"
         made, real = _Frames(self._inception, self.frame_batch), _Frames(self._inception, self.frame_batch)
+        known = self._known(real)
         seen: set[str] = set()
         for item in items:
             made.add(self._chosen(item.clip))
@@ -118,30 +127,29 @@ class Fid:
                 if item.case.digests.get("reference", path) not in seen:  # once, however many cases share it
                     real.add(self._chosen(item.input("reference")))
                     seen.add(item.case.digests.get("reference", path))
-        mean, covariance, n_real = self._real(real)
-        moments = made.moments("the outputs")
-        distance = frechet_distance(moments.mean, moments.covariance, mean, covariance)
-        details: dict[str, Any] = {"n_output_frames": moments.count, "n_reference_frames": n_real}
-        fewest = min(moments.count, n_real or moments.count)
+        a, b = made.summary("the outputs"), known or real.summary(self.against)
+        distance = frechet_distance(a.mean, a.covariance, b.mean, b.covariance)
+        details: dict[str, Any] = {"n_output_frames": a.n_frames, "n_reference_frames": b.n_frames}
+        fewest = min(n for n in (a.n_frames, b.n_frames) if n is not None)
         return {"fid": Measured(distance, details | ({"warning": _few(fewest)} if fewest < FEATURES else {}))}
 
     def _chosen(self, clip: Clip) -> Iterator[np.ndarray]:
         return frames_at(clip, frame_indices(clip.length, self.frames))
 
-    def _real(self, references: _Frames) -> tuple[np.ndarray, np.ndarray, int | None]:
-        """Return mean, covariance and number of what is real; the number is None where only statistics are known."""
+    def _known(self, real: _Frames) -> Summary | None:
+        """Return what is known of the real frames before any output is looked at, so that a bad file is told early."""
         path = Path(self.against).expanduser()
-        if self.against != REFERENCES and path.is_file():
-            return *read_statistics(path), None
-        if self.against != REFERENCES:
-            from benchmark.clip import Clip
+        if self.against == REFERENCES:
+            return None
+        if path.is_file():
+            return read_statistics(path)
+        from benchmark.clip import Clip
 
-            for file in real_files(path):
-                clip = Clip({"reference": file})
-                references.add(self._chosen(clip))
-                clip.release()
-        moments = references.moments(self.against)
-        return moments.mean, moments.covariance, moments.count
+        for file in real_files(path):
+            clip = Clip({"reference": file})
+            real.add(self._chosen(clip))
+            clip.release()
+        return real.summary(self.against)
 
 
 class _Frames:
@@ -163,11 +171,13 @@ class _Frames:
             self._moments.add(self._inception.features(self._waiting))
             self._waiting = []
 
-    def moments(self, whose: str) -> Moments:
+    def summary(self, whose: str) -> Summary:
+        """Return mean, covariance and number of all frames. Raises: ValueError for fewer than 2."""
         self._flush()
-        if self._moments.count < 2:
-            raise ValueError(f"FID needs at least 2 frames of {whose}, there is {self._moments.count}")
-        return self._moments
+        moments = self._moments
+        if moments.count < 2:
+            raise ValueError(f"FID needs at least 2 frames of {whose}, there is {moments.count}")
+        return Summary(moments.mean, moments.covariance, moments.count)
 
 
 def _few(frames: int) -> str:
@@ -190,8 +200,8 @@ def _names_in_npz(path: Path) -> set[str]:
         return {name.removesuffix(".npy") for name in archive.namelist()}
 
 
-def read_statistics(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean (2048,) and covariance (2048, 2048) from an .npz. Raises: ValueError for other shapes."""
+def read_statistics(path: Path) -> Summary:
+    """Return the mean `mu` and covariance `sigma` in an .npz. Raises: ValueError for other shapes."""
     import numpy as np
 
     with np.load(path) as found:
@@ -199,4 +209,4 @@ def read_statistics(path: Path) -> tuple[np.ndarray, np.ndarray]:
     if mean.shape != (FEATURES,) or covariance.shape != (FEATURES, FEATURES):
         shapes = f"mu {mean.shape} and sigma {covariance.shape}"
         raise ValueError(f"{path} holds {shapes}, not ({FEATURES},) and ({FEATURES}, {FEATURES})")
-    return mean, covariance
+    return Summary(mean, covariance, None)

@@ -341,3 +341,7 @@ def test_a_missing_checkpoint_is_refused_before_anything_starts(lab: Any) -> Non
     for words in ("ViT-B-32.pt is missing", "354 MB", str(lab.folder / "caches" / "clip"), "benchmark fetch"):
         assert words in said.err
     assert not (lab.folder / "outputs").exists() and not (lab.folder / "caches").exists()
+    (lab.folder / "caches" / "clip").mkdir(parents=True)
+    (lab.folder / "caches" / "clip" / "ViT-B-32.pt").write_bytes(b"the first half")
+    said = lab.bare("model=ken_burns", "metrics=[clip]", "limit=2", "cache_dir=caches")
+    assert said.code == 2 and "ViT-B-32.pt is damaged" in said.err and "benchmark fetch" in said.err
