@@ -71,12 +71,13 @@ def extracted(text: str, pattern: str, take: Take) -> str | None:
 
 
 def choice_of(word: str, texts: Sequence[str], labels: str) -> int | None:
-    """Return the choice whose label or text is just `word`, whatever its case and the punctuation around it."""
-    bare = word.strip(AROUND).casefold()
-    names = [[text.strip(AROUND).casefold() for text in texts], [label.casefold() for label in labels[: len(texts)]]]
-    for candidates in names:
-        if bare and candidates.count(bare) == 1:
-            return candidates.index(bare)
+    """Return the choice whose text or label is just `word`, without punctuation around it; in another case if need be."""
+    for fold in (str, str.casefold):
+        bare = fold(word.strip(AROUND))
+        for names in (texts, labels[: len(texts)]):
+            candidates = [fold(name.strip(AROUND)) for name in names]
+            if bare and candidates.count(bare) == 1:
+                return candidates.index(bare)
     return None
 
 

@@ -53,10 +53,11 @@ def adapted(base: Any, folder: Path | None) -> Any:
     return PeftModel.from_pretrained(base, folder).eval()
 
 
-def pad_token(own: int | None, ends: int | list[int] | None) -> int:
-    """Return the token that rows are padded with, which no row sees: the tokenizer's, else one that ends an answer."""
-    if own is not None:
-        return own
+def pad_token(ends: int | list[int] | None) -> int:
+    """Return the token that rows are padded with, which no row sees: one that ends an answer, else the first.
+
+    Not the tokenizer's own: it may have been added to the tokenizer alone, and the model has no such embedding then.
+    """
     return (ends[0] if isinstance(ends, list) else ends) or 0
 
 

@@ -153,6 +153,11 @@ def test_numbers_and_patterns_as_choices() -> None:
     assert choice_meant("that is (x here", numbers, LABELS, "first").choice == 3
 
 
+def test_choices_that_differ_in_case_alone() -> None:
+    for said, expected in (("US", 1), ("Us.", 0), ("us", None), ("B", 1)):
+        assert choice_meant(said, ["Us", "US"], LABELS, "first").choice == expected
+
+
 def test_choice_accuracy_and_what_it_keeps() -> None:
     metric = Text(names=["choice_accuracy"])
     right, wrong, silent = score(metric, _of("The answer is B.", 1), _of("Paris", "B"), _of("no idea", 1))

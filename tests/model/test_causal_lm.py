@@ -136,7 +136,10 @@ def test_text_is_that_of_a_greedy_loop_and_the_checkpoints_own_sampling_does_not
         {},
         {"generation": {"do_sample": True, "temperature": 2.0}},
         {"generation": {"num_beams": 3}},
-        {"generation": {"repetition_penalty": 1.8}},
+        {
+            "generation": {"repetition_penalty": 1.8},
+            "tokenizer_kwargs": {"pad_token": "b"},
+        },  # padding must not be penalised
         {"stop": ["a", "the"]},
         {"with_adapter": True},
     ],
@@ -155,6 +158,21 @@ def test_a_batch_of_one_equals_a_batch_of_eight(folder: Path, adapter: Path, arg
             assert a.log_likelihood == pytest.approx(b.log_likelihood, abs=TOLERANCE)
             assert a.log_likelihood == pytest.approx(c.log_likelihood, abs=TOLERANCE)
     assert len({answer.text for answer in alone}) > 4, "answers that are all the same prove nothing"
+
+
+@pytest.mark.parametrize(
+    ("settings", "rows"),
+    [({}, [8]), ({"num_beams": 2}, [8]), ({"do_sample": True}, [1] * 8), ({"repetition_penalty": 1.8}, [1] * 8)],
+)
+def test_requests_are_generated_together_unless_padding_or_chance_would_tell(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], rows: list[int]
+) -> None:
+    model = loaded(folder, generation=settings)
+    asked = []
+    generate = model._model.generate
+    monkeypatch.setattr(model._model, "generate", lambda **k: asked.append(len(k["input_ids"])) or generate(**k))
+    model.generate(requests())
+    assert asked == rows
 
 
 def test_the_seed_decides_what_is_sampled(folder: Path) -> None:
@@ -188,6 +206,10 @@ def test_an_answer_ends_at_a_stop_text_and_generation_with_it(folder: Path, monk
     assert model.generate([request(FRANCE)])[0].text == free[: free.index(stop)]
     assert len(steps) < 12
     assert cut("one two", ["two", "ne"]) == "o" and cut("one", []) == "one"
+
+
+def test_a_stop_text_of_the_command_line_has_new_lines_in_words(folder: Path) -> None:
+    assert loaded(folder, stop=["\\n\\n", "\n", "a\\tb"])._stop == ["\n\n", "\n", "a\tb"]
 
 
 def test_rows_stop_one_by_one_even_if_the_stop_text_stands_in_the_prompt(folder: Path) -> None:
@@ -296,6 +318,8 @@ def test_choices_of_one_token_cost_one_row_and_batches_hold_what_they_may() -> N
     sure, other = (float(torch.tensor([5.0] + [0.0] * 9).log_softmax(0)[i]) for i in (0, 1))
     assert [one.log_likelihood for one in found] == pytest.approx([sure, other, 2 * sure, sure])
     assert [one.greedy for one in found] == [True, False, True, True]
+    split = likelihoods(Counting(), [Pair([1], [2, 3]), Pair([1, 2], [3])], 100, 2, "cpu")
+    assert [one.log_likelihood for one in split] == pytest.approx([2 * sure, sure])
 
 
 def test_what_can_not_be_weighed() -> None:
