@@ -48,7 +48,7 @@ class OpenAI(NamedTuple):
     model: str
 
     def problems(self, where: str) -> Iterator[Problem]:
-        """Yield a problem for a name that is neither a release nor a file, and for a package that is not there."""
+        """Yield a problem for a name that is neither a release nor a file, and for another package of the same name."""
         path = Path(self.model).expanduser()
         if self.model not in RELEASES:
             yield from torch_file_problems(f"{where}.model", path)
@@ -58,8 +58,8 @@ class OpenAI(NamedTuple):
             known = closest(self.model, RELEASES)
             yield Problem(f"{where}.model", "is neither a CLIP model nor a file", self.model, _allowed(), known)
         spec = find_spec("clip")
-        if spec is None or not any((Path(place) / "simple_tokenizer.py").is_file() for place in _places(spec)):
-            yield Problem(where, "the package `clip` of OpenAI is not installed", fix="pip install openai-clip")
+        if spec and not any((Path(place) / "simple_tokenizer.py").is_file() for place in _places(spec)):
+            yield Problem(where, "the package `clip` here is not OpenAI's", spec.origin or "", fix="pip install openai-clip")
 
     def weights(self) -> Weights:
         if release := RELEASES.get(self.model):

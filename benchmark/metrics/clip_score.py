@@ -58,6 +58,10 @@ class ClipSimilarity:
     execution_only: ClassVar[tuple[str, ...]] = ("names", "frame_batch", "batch_size")
 
     @property
+    def requires(self) -> tuple[str, ...]:
+        return ("torch", "clip" if self.backend == "openai" else "transformers")
+
+    @property
     def _source(self) -> OpenAI | Transformers:
         return OpenAI(self.model) if self.backend == "openai" else Transformers(self.model, self.revision)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -43,8 +42,6 @@ class Transformers(NamedTuple):
             yield Problem(f"{where}.model", "is no folder with a CLIP model", self.model, allowed)
         elif path.is_dir() and not (path / "config.json").is_file():
             yield Problem(f"{where}.model", "the folder holds no config.json", self.model, allowed)
-        if find_spec("transformers") is None:
-            yield Problem(where, "the package `transformers` is not installed", fix="pip install transformers")
 
     @property
     def folder(self) -> Path | None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
 from msgspec import Meta
 
 from benchmark.errors import Problem
-from benchmark.media import file_digest
+from benchmark.media import CLIP_SUFFIXES, PICTURE_SUFFIXES, file_digest
 from benchmark.metrics import Item, Measure, Measured
 from benchmark.metrics.checkpoints import torch_file_problems
 from benchmark.metrics.frames import frames_at
@@ -28,8 +27,7 @@ if TYPE_CHECKING:
     from benchmark.clip import Clip
 
 REFERENCES = "references"
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-CLIPS = (".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi", ".gif")
+SUFFIXES = (*PICTURE_SUFFIXES, *CLIP_SUFFIXES)
 AGAINST = (
     f"{REFERENCES} (each case's input of that name), a folder of pictures and clips, or an .npz file of mu and sigma"
 )
@@ -60,6 +58,7 @@ class Fid:
     _inception: Inception | None = field(default=None, init=False, repr=False, compare=False)
 
     version: ClassVar[str] = "1"
+    requires: ClassVar[tuple[str, ...]] = ("torch", "pyiqa")
     accepts: ClassVar[tuple[Kind, ...]] = ("image", "video")
     execution_only: ClassVar[tuple[str, ...]] = ("frame_batch",)
 
@@ -69,20 +68,18 @@ class Fid:
         return (Measure("fid", "lower", 0, needs=(REFERENCES[:-1],) if self.against == REFERENCES else ()),)
 
     def problems(self) -> Iterator[Problem]:
-        """Yield a problem for real pictures that are not there, frames that can't be chosen, and a missing package."""
+        """Yield a problem for real pictures that are not there, and for frames that can't be chosen."""
         yield from frames_problems("metrics.fid.frames", self.frames)
         if self.against != REFERENCES:
             yield from self._against_problems(Path(self.against).expanduser())
         if self.checkpoint:
             yield from torch_file_problems("metrics.fid.checkpoint", self.checkpoint.expanduser())
-        if find_spec("pyiqa") is None:
-            yield Problem("metrics.fid", "the package `pyiqa` is not installed", fix="pip install pyiqa")
 
     def _against_problems(self, path: Path) -> Iterator[Problem]:
         where = "metrics.fid.against"
         if path.is_dir():
             if not real_files(path):
-                yield Problem(where, "the folder holds no pictures or clips", str(path), ", ".join(PICTURES + CLIPS))
+                yield Problem(where, "the folder holds no pictures or clips", str(path), ", ".join(SUFFIXES))
         elif not path.exists():
             yield Problem(where, "there is no such file or folder", str(path), AGAINST)
         elif lacking := {"mu", "sigma"} - _names_in_npz(path):
@@ -188,7 +185,7 @@ def _few(frames: int) -> str:
 
 def real_files(folder: Path) -> list[Path]:
     """Return the pictures and clips in a folder and below it, in order of their paths."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES + CLIPS and path.is_file())
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
 
 
 def _names_in_npz(path: Path) -> set[str]:

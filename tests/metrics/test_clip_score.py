@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -312,13 +313,15 @@ def test_mistakes_are_told_with_a_way_out(
     assert problem.where == f"metrics.clip.{key}" and words in str(problem)
 
 
-def test_a_missing_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("clip_openai", "clip_transformers"):
-        monkeypatch.setattr(f"benchmark.metrics.{module}.find_spec", lambda name: None)
+def test_another_package_of_the_same_name_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "clip").mkdir()
+    (tmp_path / "clip" / "__init__.py").write_text("# a clipboard manager")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "clip", raising=False)
     (problem,) = ClipSimilarity().problems()
-    assert problem.fix == "pip install openai-clip"
-    (problem,) = ClipSimilarity(backend="transformers", model="openai/clip-vit-base-patch32").problems()
-    assert problem.fix == "pip install transformers"
+    assert "is not OpenAI's" in problem.wrong and problem.fix == "pip install openai-clip"
+    assert ClipSimilarity().requires == ("torch", "clip")
+    assert ClipSimilarity(backend="transformers").requires == ("torch", "transformers")
 
 
 def test_a_whole_run(lab: Any, models: Path) -> None:

@@ -240,12 +240,6 @@ def test_mistakes_are_told(
     assert problem.where == f"metrics.fid.{key}" and words in str(problem)
 
 
-def test_a_missing_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmark.metrics.fid.find_spec", lambda name: None)
-    (problem,) = Fid().problems()
-    assert problem.fix == "pip install pyiqa"
-
-
 def test_weights_and_what_is_said_of_bad_ones(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
