@@ -200,9 +200,16 @@ def _values(
             return _call(metric, entry, pictures, tallies)  # type: ignore[return-value]
         except Exception as error:  # noqa: BLE001 - pyiqa's own code: it fails this metric, of this clip
             if n == 1:
-                return [error]
+                return [_explained(error, entry.name, pictures[0].shape)]
     singles = [tuple(picture[index : index + 1] for picture in pictures) for index in range(n)]
     return [_values(metric, entry, single, [tally])[0] for single, tally in zip(singles, tallies, strict=True)]
+
+
+def _explained(error: Exception, name: str, shape: tuple[int, ...]) -> Exception:
+    """Return what pyiqa raised with the metric and the size, which it leaves out: many metrics can't score small pictures."""
+    told = RuntimeError(f"{name} can't score a frame of {shape[3]}x{shape[2]}: {type(error).__name__}: {error}")
+    told.__cause__ = error
+    return told
 
 
 def _call(metric: Callable[..., Any], entry: Entry, pictures: tuple[Any, ...], tallies: list[Tally]) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import skimage.metrics
 
-from benchmark import media
+from benchmark import clip, media
 from benchmark.clip import Clip
 from benchmark.dataset.pictures import PICTURES, Pictures, locate
 from benchmark.metrics import Item, Measured, Metric, basic, camera_motion
@@ -223,6 +224,48 @@ def test_score_gives_what_the_case_allows(tmp_path: Path, monkeypatch: pytest.Mo
     (values,) = Basic(["move_agreement", "temporal_flickering"]).score([item(tmp_path, frames, move="static")])
     assert list(values) == ["temporal_flickering", "move_agreement"]
     assert values["move_agreement"].value == 0.0  # type: ignore[union-attr]
+
+
+def drifting(length: int) -> np.ndarray:
+    """A window that drifts over a photograph and back, 48x32: (T, H, W, 3) uint8."""
+    wide = photograph("coffee", 112, 32)
+    return np.stack([wide[:, abs((t + 32) % 128 - 64) :][:, :48] for t in range(length)])
+
+
+@pytest.mark.parametrize("length", [33, 100, 127])
+def test_a_streamed_clip_gives_what_a_whole_one_gives(
+    length: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = item(tmp_path, drifting(length), drifting(1)[0], move="pan_right")
+    (expected,) = Basic().score([whole])
+    monkeypatch.setattr(clip, "WHOLE_MB", 0.1)
+    streamed = item(tmp_path, drifting(length), drifting(1)[0], move="pan_right")
+    assert not streamed.clip.fits
+    (found,) = Basic().score([streamed])
+    assert list(found) == list(expected) == list(NAMES)
+    for name in NAMES[:4]:
+        assert found[name] == pytest.approx(expected[name], rel=1e-14)
+    ours, theirs = found["move_agreement"], expected["move_agreement"]
+    assert isinstance(ours, Measured) and isinstance(theirs, Measured) and ours == theirs
+
+
+def test_memory_is_flat_however_long_a_clip_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clip of 7 MB, with 29 MB of flow and texture, needs no more than one of a quarter of it: a block is held at once."""
+    monkeypatch.setattr(clip, "WHOLE_MB", 0.1)
+    metric, peaks_mb = Basic(["temporal_flickering", "motion_magnitude"]), []
+    for length in (100, 400, 1600):
+        path = tmp_path / f"{length}.mp4"
+        media.write_video(path, media.Video(drifting(length), 25))
+        prediction = Prediction(case_id="x", sample=0, status="ok", fingerprint="f")
+        tracemalloc.start()
+        try:
+            (values,) = metric.score([Item(Case(id="x"), prediction, Clip({"video": path}))])
+            peaks_mb.append(tracemalloc.get_traced_memory()[1] / 1e6)
+        finally:
+            tracemalloc.stop()
+        assert 0.9 < values["temporal_flickering"] < 1 and 0.3 < values["motion_magnitude"] < 1.5  # type: ignore[operator]
+    assert peaks_mb[2] < peaks_mb[1] + 1, peaks_mb
+    assert peaks_mb[2] < 6, peaks_mb
 
 
 def test_one_frame_has_no_motion(tmp_path: Path) -> None:

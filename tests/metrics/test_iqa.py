@@ -141,7 +141,6 @@ def test_psnr_and_ssim_are_scikit_images(tmp_path: Path) -> None:
     assert value(scores["ssim"]) == pytest.approx(expected, abs=2e-4)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(iqa_weights.FREE) - {"mad"}))
 def test_a_batch_gives_what_single_frames_give(name: str, tmp_path: Path) -> None:
     """Of every metric that needs no weights; `mad` takes half a minute a frame and loops over pictures."""
@@ -234,7 +233,7 @@ def test_one_clips_failure_is_not_anothers(tmp_path: Path) -> None:
     metric.load("cpu")
     good, tiny, dark, gone = metric.score(items)
     assert value(good["ms_ssim"]) == pytest.approx(1) and value(good["piqe"]) > 0  # type: ignore[index]
-    assert isinstance(tiny["ms_ssim"], Exception) and value(tiny["piqe"]) > 0  # type: ignore[index]
+    assert "ms_ssim can't score a frame of 64x64" in str(tiny["ms_ssim"]) and value(tiny["piqe"]) > 0  # type: ignore[index]
     assert value(dark["ms_ssim"]) == pytest.approx(1)  # type: ignore[index]
     assert "piqe gave no finite number for 1 of 2 frames: 1" in str(dark["piqe"])  # type: ignore[index]
     assert isinstance(gone, ValueError)
