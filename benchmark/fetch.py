@@ -93,7 +93,8 @@ def bring(wanted: Sequence[Lacking]) -> None:
         except Exception as error:  # noqa: BLE001 - whatever a server or a library does, the others can still be had
             source = one.weights.repository or one.weights.url
             said = str(error).strip().splitlines() or [type(error).__name__]
-            fix = "try again where there is network; HF_ENDPOINT chooses another hub"
+            fix = "try again where there is network"
+            fix += "; HF_ENDPOINT chooses another hub" if one.weights.repository else ""
             problems.append(Problem(one.where, f"{what} can't be downloaded: {said[0]}", source, fix=fix))
     if problems:
         raise UserError(problems)

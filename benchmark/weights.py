@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 from benchmark.media import file_digest
@@ -70,8 +71,8 @@ def _user_cache() -> Path:
 class Weights:
     """Weights that a component loads: one file at `path`, from `url`; or files of a repository of the Hugging Face Hub.
 
-    `files` are those of the repository that are needed, or patterns such as "*.safetensors"; `path` is then where its
-    snapshot lies, or will. `size_mb` is None where it is not known. A checkpoint of the user's own has neither `url` nor
+    `files` are those of the repository that are needed, or patterns such as "*.safetensors", with `|` between patterns of
+    which the first that it has will do; `path` is then where its snapshot lies, or will. `size_mb` is None where it is not known. A checkpoint of the user's own has neither `url` nor
     `repository`: it can be missed, but not fetched. `sha256`, where known, tells a damaged file.
     """
 
@@ -102,7 +103,8 @@ class Weights:
         snapshot = snapshot_of(self.repository, self.revision)
         if snapshot is None:
             return "is missing"
-        lacking = [name for name in self.files if not any(file.exists() for file in snapshot.glob(name))]
+        held = [str(file.relative_to(snapshot)) for file in snapshot.rglob("*") if file.is_file()]
+        lacking = [name for name in self.files if not _first_of(name, held)]
         return f"lacks {', '.join(lacking)}" if lacking else ""
 
     def fetch(self) -> Path:
@@ -111,15 +113,22 @@ class Weights:
         A file arrives under a temporary name and is checked before it takes its place; one that was damaged is replaced.
         """
         if self.repository:
-            from huggingface_hub import snapshot_download
+            from huggingface_hub import list_repo_files, snapshot_download
 
-            patterns = list(self.files) or None
+            there = list_repo_files(self.repository, revision=self.revision)
+            wanted = [_first_of(name, there) or name for name in self.files] or None
             place = snapshot_download(
-                self.repository, revision=self.revision, allow_patterns=patterns, cache_dir=hub_cache()
+                self.repository, revision=self.revision, allow_patterns=wanted, cache_dir=hub_cache()
             )
             return Path(place)
         download(self.url, self.path, self.sha256)
         return self.path
+
+
+def _first_of(name: str, there: Iterable[str]) -> str:
+    """Return the first of the patterns between `|` that matches any of the paths, or ""."""
+    held = list(there)
+    return next((pattern for pattern in name.split("|") if any(fnmatch(path, pattern) for path in held)), "")
 
 
 def snapshot_of(repository: str, revision: str = "main") -> Path | None:

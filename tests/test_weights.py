@@ -91,3 +91,13 @@ def test_one_folder_holds_all_caches_if_the_user_says_so(tmp_path: Path, monkeyp
         assert os.environ["HF_ENDPOINT"] == "https://hub.example"
     assert clip_cache() == Path("~/.cache/clip").expanduser() and "HF_HOME" not in os.environ
     assert environment(None, offline=False)["HF_HUB_OFFLINE"] == "0"
+
+
+def test_of_several_formats_the_first_that_is_there_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    weights = Weights("w", tmp_path / "x", repository="lab/old", files=("*/model.safetensors|*/model.bin",))
+    snapshot = tmp_path / "models--lab--old" / "snapshots" / "main"
+    (snapshot / "unet").mkdir(parents=True)
+    assert weights.wrong() == "lacks */model.safetensors|*/model.bin"
+    (snapshot / "unet" / "model.bin").touch()
+    assert weights.wrong() == ""

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-# model.safetensors or its shards, or pytorch_model.bin; not what TensorFlow, Flax or open_clip read
-HUB_WEIGHTS = "[mp][oy][dt][eo][lr]*.[sb]*"
+HUB_WEIGHTS = "model*.safetensors|pytorch_model*.bin"  # not what TensorFlow, Flax or open_clip read
 HUB_FILES = ("config.json", "*processor_config.json", "tokenizer.json", "*.json", HUB_WEIGHTS)
 
 

@@ -50,8 +50,8 @@ def frechet_distance(
 ) -> float:
     """Return |m_a - m_b|^2 + tr(A + B - 2 (A B)^(1/2)) of two Gaussians, means (D,) and covariances (D, D).
 
-    With A = R R^T, A B has the non-zero eigenvalues of R^T B R, which is symmetric and has no negative ones: the root is real,
-    also where covariances are singular, as they are for fewer than D samples. R then has as few columns as A has rank.
+    With A = R R^T, A B has the non-zero eigenvalues of R^T B R, which is symmetric and has no negative ones: the root is
+    real, also where covariances are singular, as they are for fewer than D samples. R then has as few columns as A has rank.
     Source: Heusel et al., GANs trained by a two time-scale update rule (NeurIPS 2017), equation 6.
     """
     import numpy as np

@@ -22,7 +22,11 @@ TOKENIZER = (
     "special_tokens_map.json", "added_tokens.json", "chat_template*",
 )  # fmt: skip
 POSITIONS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length")
-ON_THE_HUB = ("*.j*", "tokenizer*", "*.safetensors")  # settings and chat templates (.json, .jinja), tokenizer, weights
+ON_THE_HUB = (
+    "*.j*",
+    "tokenizer*",
+    "*.safetensors|*.bin",
+)  # settings and chat templates (.json, .jinja), tokenizer, weights
 
 
 def settings_of(folder: Path, name: str = CONFIG) -> dict[str, Any]:

@@ -62,7 +62,11 @@ INSTEAD_OF_LOAD = {
 def usual_files(variant: str | None) -> tuple[str, ...]:
     """Return patterns for what a repository of a pipeline holds that is needed, before its model_index.json is known."""
     infix = f".{variant}" if variant else ""
-    weights = (f"*/*model{infix}.safetensors", f"*/*model{infix}-?????-of-?????.safetensors")
+    names = (
+        f"*/*model{infix}",
+        f"*/*model{infix}-?????-of-?????",
+    )  # transformers' and diffusers' weights, whole and in shards
+    weights = [f"{name}.safetensors|{name}.bin" for name in names]
     return (INDEX, "*/*.json", "*/*.txt", "*/*.model", "*/*.jinja", "*.py", *weights)
 
 
