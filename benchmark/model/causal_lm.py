@@ -64,6 +64,15 @@ class CausalLM:
         "path", "peft_path", "tokenizer_path", "revision", "batch_size", "gpus_per_worker",
     )  # fmt: skip
 
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """The packages that loading it takes."""
+        more = {
+            "peft": bool(self.peft_path),
+            "accelerate": self.gpus_per_worker > 1 or "device_map" in self.model_kwargs,
+        }
+        return ("torch", "transformers", *(name for name, needed in more.items() if needed))
+
     def problems(self) -> Iterator[Problem]:
         """Yield a problem for folders that can't be loaded, settings that are unknown, and lengths that leave no room."""
         if not self.path:

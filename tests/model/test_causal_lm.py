@@ -13,7 +13,7 @@ import torch
 from workshop import tiny_language_model as tiny
 
 from benchmark.errors import UserError
-from benchmark.model import Answer, Checked, Identified, Model, Request, Reviewing, Weighted
+from benchmark.model import Answer, Checked, Identified, Model, Request, Requiring, Reviewing, Weighted
 from benchmark.model.causal_lm import CausalLM
 from benchmark.model.generation import Stop, cut
 from benchmark.model.likelihood import Pair, encode_pair, likelihoods
@@ -93,7 +93,7 @@ def greedy_text(network: Any, tokenizer: Any, prompt: list[int]) -> str:
 
 
 def test_it_satisfies_the_protocols() -> None:
-    protocols = (Model, Checked, Identified, Weighted, Reviewing)
+    protocols = (Model, Checked, Identified, Weighted, Reviewing, Requiring)
     assert all(isinstance(CausalLM(), protocol) for protocol in protocols)
 
 
@@ -442,6 +442,11 @@ def test_weights_of_the_hub(folder: Path, tmp_path: Path, own_hub_cache: Path) -
     assert [one.wrong() for one in model.weights()] == [f"lacks {first.name}"] and list(model.problems()) == []
     two = CausalLM(path=str(folder), peft_path="lab/lora", tokenizer_path="lab/tokens").weights()
     assert [(one.repository, one.wrong()) for one in two] == [("lab/lora", "is missing"), ("lab/tokens", "is missing")]
+
+
+def test_the_packages_that_it_takes() -> None:
+    assert CausalLM().requires == ("torch", "transformers")
+    assert CausalLM(peft_path="a", gpus_per_worker=2).requires == ("torch", "transformers", "peft", "accelerate")
 
 
 def test_too_few_gpus_say_which_setting_gives_more(folder: Path) -> None:
