@@ -72,8 +72,9 @@ class Weights:
     """Weights that a component loads: one file at `path`, from `url`; or files of a repository of the Hugging Face Hub.
 
     `files` are those of the repository that are needed, or patterns such as "*.safetensors", with `|` between patterns of
-    which the first that it has will do; `path` is then where its snapshot lies, or will. `size_mb` is None where it is not known. A checkpoint of the user's own has neither `url` nor
-    `repository`: it can be missed, but not fetched. `sha256`, where known, tells a damaged file.
+    which the first that it has will do; `path` is then where its snapshot lies, or will. `size_mb` is None where it is not
+    known. A checkpoint of the user's own has neither `url` nor `repository`: it can be missed, but not fetched. `sha256`,
+    where known, tells a damaged file.
     """
 
     name: str

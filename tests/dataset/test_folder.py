@@ -9,8 +9,8 @@ import pytest
 
 from benchmark.dataset import Dataset, Excluding
 from benchmark.dataset.folder import Folder, id_of
-from benchmark.names import unsafe_id
 from benchmark.errors import Problem, UserError
+from benchmark.names import unsafe_id
 
 
 @pytest.fixture
