@@ -1,4 +1,4 @@
-"""What a dataset is: something that yields cases. One file per family of datasets lies beside this one."""
+"""What a dataset is: something that yields cases. Families of datasets lie beside it."""
 
 from __future__ import annotations
 

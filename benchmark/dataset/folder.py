@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from benchmark.dataset import Excluded
-from benchmark.dataset.bad_rows import BadRows
-from benchmark.dataset.inputs import Inputs, Unusable
-from benchmark.dataset.listing import PATH, kinds, missing, natural
-from benchmark.dataset.unpack import cache_folder
+from benchmark.dataset.reading.bad_rows import BadRows
+from benchmark.dataset.reading.inputs import Inputs, Unusable
+from benchmark.dataset.reading.listing import PATH, kinds, missing, natural
+from benchmark.dataset.reading.unpack import cache_folder
 from benchmark.errors import Problem, UserError
 from benchmark.media import CLIP_SUFFIXES as CLIPS
 from benchmark.media import PICTURE_SUFFIXES as PICTURES

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmark.dataset.listing import missing
+from benchmark.dataset.reading.listing import missing
 from benchmark.errors import Problem, UserError
 from benchmark.names import FIX, slug, unsafe, unsafe_id
 from benchmark.records import Case

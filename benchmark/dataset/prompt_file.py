@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from benchmark.dataset import Excluded
-from benchmark.dataset.bad_rows import BadRows
-from benchmark.dataset.listing import locate
-from benchmark.dataset.rows import READERS, Layout, Table, misspelt
-from benchmark.dataset.unpack import cache_folder
+from benchmark.dataset.reading.bad_rows import BadRows
+from benchmark.dataset.reading.listing import locate
+from benchmark.dataset.reading.rows import READERS, Layout, Table, misspelt
+from benchmark.dataset.reading.unpack import cache_folder
 from benchmark.errors import Problem, UserError
 from benchmark.records import Case
 

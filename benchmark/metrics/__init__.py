@@ -1,4 +1,4 @@
-"""What a metric is: the Protocols, and what a metric sees and says. One file per family of metrics lies beside this one."""
+"""What a metric is: the Protocols, and what a metric sees and says. Families of metrics lie beside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model is: the Protocol, and the requests it answers. One file per family of models lies beside this one."""
+"""What a model is: the Protocol, and the requests it answers. Families of models lie beside it."""
 
 from __future__ import annotations
 

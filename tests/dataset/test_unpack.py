@@ -1,4 +1,4 @@
-"""benchmark.dataset.unpack."""
+"""benchmark.dataset.reading.unpack."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.dataset.unpack import cache_folder, decoded, suffix_of, unpack
+from benchmark.dataset.reading.unpack import cache_folder, decoded, suffix_of, unpack
 from benchmark.media import Video, write_video
 
 

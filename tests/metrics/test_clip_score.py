@@ -1,4 +1,4 @@
-"""benchmark.metrics.clip_score: cosines worked out by hand from tiny CLIPs, and what is said of checkpoints that won't do."""
+"""Cosines worked out by hand from tiny CLIPs, and what is said of checkpoints that won't do."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from workshop import tiny_clip
 from benchmark.clip import Clip
 from benchmark.media import write_png
 from benchmark.metrics import Item, Measured
-from benchmark.metrics.clip_openai import RELEASES, RELEASES_URL, OpenAI
-from benchmark.metrics.clip_score import NAMES, ClipSimilarity
-from benchmark.metrics.clip_transformers import HUB_FILES, HUB_WEIGHTS, Transformers
+from benchmark.metrics.clip.openai import RELEASES, RELEASES_URL, OpenAI
+from benchmark.metrics.clip.similarity import NAMES, ClipSimilarity
+from benchmark.metrics.clip.transformers import HUB_FILES, HUB_WEIGHTS, Transformers
 from benchmark.records import Case, Prediction
 from benchmark.weights import Weights
 

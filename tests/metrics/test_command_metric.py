@@ -12,7 +12,7 @@ from benchmark.build import build
 from benchmark.clip import Clip
 from benchmark.guard import guarded
 from benchmark.metrics import Item, Measure, Measured, Metric
-from benchmark.metrics.command import Command
+from benchmark.metrics.outside.command import Command
 from benchmark.records import Case, Prediction
 
 X = {"x": {"direction": "higher", "low": 0, "high": 1}}
@@ -32,7 +32,12 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def metric(command: Any, measures: Any = X, **arguments: Any) -> Command:
     """Return a loaded metric that has no problems and satisfies the protocol."""
-    spec = {"_target_": "benchmark.metrics.command.Command", "command": command, "measures": measures, **arguments}
+    spec = {
+        "_target_": "benchmark.metrics.outside.command.Command",
+        "command": command,
+        "measures": measures,
+        **arguments,
+    }
     made, problems = build(spec, (Metric,), "metrics.command", [])
     assert not problems, problems
     assert list(made.problems()) == []
@@ -250,7 +255,7 @@ def problems(**arguments: Any) -> dict[str, str]:
 
 
 def test_mistakes_are_told_when_a_run_is_planned() -> None:
-    from benchmark.metrics.result_files import ResultFiles as Files
+    from benchmark.metrics.outside.result_files import ResultFiles as Files
 
     assert problems() == {}
     assert problems(command=[]) == {"command": "is empty"}

@@ -1,4 +1,4 @@
-"""benchmark.metrics.fid: against scipy's matrix root, singular values, pyiqa's features, and distances worked out by hand."""
+"""Against scipy's matrix root, singular values, pyiqa's features, and distances worked out by hand."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import pytest
 from benchmark.clip import Clip
 from benchmark.media import Video, write_png, write_video
 from benchmark.metrics import Item, Measured, SetMetric
-from benchmark.metrics.fid import Fid
-from benchmark.metrics.frechet import Moments, frechet_distance
-from benchmark.metrics.inception import FEATURES, FILE, SHA256, load_inception
+from benchmark.metrics.fid.distance import Fid
+from benchmark.metrics.fid.frechet import Moments, frechet_distance
+from benchmark.metrics.fid.inception import FEATURES, FILE, SHA256, load_inception
 from benchmark.records import Case, Prediction
 
 pytest.importorskip("pyiqa")
@@ -40,7 +40,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file with random weights for the network, scaled so that features do not fade from layer to layer."""
     import torch
 
-    from benchmark.metrics.inception import _without_weights
+    from benchmark.metrics.fid.inception import _without_weights
 
     torch.manual_seed(0)
     network = _without_weights()

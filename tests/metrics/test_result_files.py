@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from benchmark.metrics import Measured
-from benchmark.metrics.result_files import ResultFiles, find, matches, read, state
-from benchmark.metrics.result_rows import Names, listed, mapped, number
+from benchmark.metrics.outside.result_files import ResultFiles, find, matches, read, state
+from benchmark.metrics.outside.result_rows import Names, listed, mapped, number
 
 NAMES = Names(
     [

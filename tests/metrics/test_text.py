@@ -1,4 +1,4 @@
-"""benchmark.metrics.text: tables of texts and answers, and log-likelihoods made by hand so that the accuracies differ."""
+"""Tables of texts and answers, and log-likelihoods made by hand so that the accuracies differ."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 
 from benchmark.clip import Clip
 from benchmark.metrics import Item, Measured, Metric
-from benchmark.metrics.choices import choice_meant, extracted, right_choices
-from benchmark.metrics.text import LABELS, NAMES, Text
+from benchmark.metrics.text.answers import LABELS, NAMES, Text
+from benchmark.metrics.text.choices import choice_meant, extracted, right_choices
 from benchmark.model import Checked, Reviewing
 from benchmark.records import Case, Choice, Prediction
 

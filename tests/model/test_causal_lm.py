@@ -1,4 +1,4 @@
-"""benchmark.model.causal_lm: a tiny random Llama, against transformers asked token by token, without batch or padding."""
+"""A tiny random Llama, against transformers asked token by token, without batch or padding."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from workshop import tiny_language_model as tiny
 
 from benchmark.errors import UserError
 from benchmark.model import Answer, Checked, Identified, Model, Request, Requiring, Reviewing, Weighted
-from benchmark.model.causal_lm import CausalLM
-from benchmark.model.generation import Stop, cut
-from benchmark.model.likelihood import Pair, encode_pair, likelihoods
-from benchmark.model.prompting import Prompting
+from benchmark.model.language.causal_lm import CausalLM
+from benchmark.model.language.generation import Stop, cut
+from benchmark.model.language.likelihood import Pair, encode_pair, likelihoods
+from benchmark.model.language.prompting import Prompting
 from benchmark.records import Case
 
 torch.set_num_threads(1)

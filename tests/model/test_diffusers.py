@@ -14,7 +14,7 @@ from workshop import tiny_pipelines
 from benchmark.errors import UserError
 from benchmark.media import Image, Video, read_image, read_video, write_video
 from benchmark.model import Request
-from benchmark.model.diffusers import Pipeline, to_pixels
+from benchmark.model.pipelines.diffusers import Pipeline, to_pixels
 from benchmark.records import Case
 
 PICTURE = {"num_inference_steps": 2, "width": 32, "height": 32}
@@ -182,7 +182,7 @@ def test_nan_fails_its_own_request_and_says_how_much(tiny: Path, monkeypatch: py
 
 
 def test_loading_tells_what_could_not_be_told_before(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from benchmark.model import signatures
+    from benchmark.model.pipelines import signatures
 
     with pytest.raises(FileNotFoundError, match="org/missing"):
         Pipeline(path="org/missing").load("cpu")

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from benchmark.model import Checked, Identified, Model, Sized, Weighted, checkpoints, signatures
-from benchmark.model.diffusers import Pipeline
+from benchmark.model import Checked, Identified, Model, Sized, Weighted, checkpoints
+from benchmark.model.pipelines import signatures
+from benchmark.model.pipelines.diffusers import Pipeline
 
 COMPONENTS = {
     "scheduler": ["diffusers", "DDIMScheduler"],
@@ -286,7 +287,7 @@ def test_a_repository_is_named_by_the_files_that_lack(
 def test_a_plan_imports_nothing_heavy(folder: Path) -> None:
     code = f"""
 import sys
-from benchmark.model.diffusers import Pipeline
+from benchmark.model.pipelines.diffusers import Pipeline
 model = Pipeline(path={str(folder)!r}, call={{"width": 64}})
 assert not list(model.problems()), list(model.problems())
 model.identity(), model.needs, list(model.weights()), model.output_mb()

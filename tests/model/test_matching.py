@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from benchmark.model.matching import ById, ByPrompt, ByRow, Nearest, Rule
-from benchmark.model.patterns import ByPattern, pattern_like, pattern_problems
+from benchmark.model.existing.matching import ById, ByPrompt, ByRow, Nearest, Rule
+from benchmark.model.existing.patterns import ByPattern, pattern_like, pattern_problems
 from benchmark.records import Case, Key
 
 

@@ -13,7 +13,7 @@ import pytest
 from benchmark.errors import Problem, UserError
 from benchmark.media import MediaFile
 from benchmark.model import Model, Request, Reviewing, Sized
-from benchmark.model.precomputed import Precomputed
+from benchmark.model.existing.precomputed import Precomputed
 from benchmark.records import Case
 
 

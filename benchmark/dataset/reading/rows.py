@@ -10,11 +10,11 @@ from typing import Any
 
 import msgspec
 
-from benchmark.dataset.bad_rows import BadRows, shown
-from benchmark.dataset.inputs import Inputs, Unusable, holds_media
-from benchmark.dataset.listing import PATH, Files
-from benchmark.dataset.parquet import read_parquet
-from benchmark.dataset.tables import NOT_UTF8, Row, read_csv, read_json, read_jsonl, read_lines
+from benchmark.dataset.reading.bad_rows import BadRows, shown
+from benchmark.dataset.reading.inputs import Inputs, Unusable, holds_media
+from benchmark.dataset.reading.listing import PATH, Files
+from benchmark.dataset.reading.parquet import read_parquet
+from benchmark.dataset.reading.tables import NOT_UTF8, Row, read_csv, read_json, read_jsonl, read_lines
 from benchmark.errors import Problem, UserError, closest, some
 from benchmark.names import FIX, SeenIds, unsafe, unsafe_id
 from benchmark.records import Case

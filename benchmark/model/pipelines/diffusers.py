@@ -11,10 +11,11 @@ from msgspec import Meta
 
 from benchmark.errors import Problem, UserError
 from benchmark.media import Image, Video, crop_resize
-from benchmark.model import Kind, Request, checkpoints, pipeline_checks, signatures
+from benchmark.model import Kind, Request, checkpoints
 from benchmark.model.checkpoints import Checkpoint
-from benchmark.model.pipeline_checks import TASKS, Task
-from benchmark.model.signatures import Signature
+from benchmark.model.pipelines import checks, signatures
+from benchmark.model.pipelines.checks import TASKS, Task
+from benchmark.model.pipelines.signatures import Signature
 from benchmark.weights import Weights, hub_cache
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class Pipeline:
 
     def problems(self) -> Iterator[Problem]:
         """Yield what is wrong with the path, the files there, the class, and the names of all arguments."""
-        yield from pipeline_checks.problems(self)
+        yield from checks.problems(self)
 
     def weights(self) -> Iterator[Weights]:
         """Yield the repository of the Hub, with the very files that are loaded once its model_index.json is here."""
@@ -111,7 +112,7 @@ class Pipeline:
             found = self.checkpoint
         except ValueError:
             found = None
-        files = (*found.files, *found.lacking) if found else pipeline_checks.usual_files(self.variant)
+        files = (*found.files, *found.lacking) if found else checks.usual_files(self.variant)
         size_mb = found.lacking_mb if found else None
         name = f"the pipeline {self.path}" if found else f"the pipeline {self.path} (no folder here, so of the Hub)"
         yield Weights(name, place, size_mb, repository=self.path, revision=self.revision, files=files)
@@ -139,12 +140,12 @@ class Pipeline:
 
     def load(self, device: str) -> None:
         """Load the pipeline onto `device`. Raises: FileNotFoundError without a checkpoint; UserError for bad arguments."""
-        from benchmark.model.pipeline_loading import load
+        from benchmark.model.pipelines.loading import load
 
         if self.checkpoint is None:
             raise FileNotFoundError(f"{self.path} ({self.revision}) is not here: neither a folder nor in {hub_cache()}")
         self._pipe, self._takes = load(self, self.checkpoint, self._dtype(), device)
-        if problems := list(pipeline_checks.argument_problems(self, self._takes)):
+        if problems := list(checks.argument_problems(self, self._takes)):
             raise UserError(problems)
         self._seed_device = self.seed_device if device != "cpu" else "cpu"
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmark.model.checkpoints import Checkpoint
-from benchmark.model.signatures import Signature
+from benchmark.model.pipelines.signatures import Signature
 
 if TYPE_CHECKING:
-    from benchmark.model.diffusers import Pipeline
+    from benchmark.model.pipelines.diffusers import Pipeline
 
 
 def load(settings: Pipeline, checkpoint: Checkpoint, dtype: Any, device: str) -> tuple[Any, Signature]:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from benchmark.errors import Problem, some
-from benchmark.model.listing import Listing, Source
-from benchmark.model.matching import ById, Nearest, Rule, find, looked_for
-from benchmark.model.patterns import pattern_like
+from benchmark.model.existing.listing import Listing, Source
+from benchmark.model.existing.matching import ById, Nearest, Rule, find, looked_for
+from benchmark.model.existing.patterns import pattern_like
 from benchmark.records import Case
 
 MOST_NAMED = 5  # cases or files in one message

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from msgspec import Meta
 
 from benchmark.errors import Problem, UserError, some
-from benchmark.model import Answer, Kind, Request, generation, language_files
+from benchmark.model import Answer, Kind, Request
 from benchmark.model.checkpoints import find, is_hub_id
-from benchmark.model.likelihood import likelihoods, offered, weighed
-from benchmark.model.prompting import Prompting
+from benchmark.model.language import files, generation
+from benchmark.model.language.likelihood import likelihoods, offered, weighed
+from benchmark.model.language.prompting import Prompting
 from benchmark.records import Case, Choice
 from benchmark.weights import Weights, hub_cache
 
@@ -79,8 +80,8 @@ class CausalLM:
             yield Problem(
                 "model.path", "is not given", fix="model.path=/a/folder, or a repository: model.path=org/name"
             )
-        yield from self._folder_problems("path", self.path, language_files.wrong_with_model)
-        yield from self._folder_problems("peft_path", self.peft_path, language_files.wrong_with_adapter)
+        yield from self._folder_problems("path", self.path, files.wrong_with_model)
+        yield from self._folder_problems("peft_path", self.peft_path, files.wrong_with_adapter)
         yield from self._folder_problems("tokenizer_path", self.tokenizer_path, _wrong_with_tokenizer)
         yield from generation.setting_problems(self.generation)
         dtype = self.model_kwargs.get("dtype", "auto")
@@ -96,7 +97,7 @@ class CausalLM:
             yield Problem(f"model.{name}", "has no effect without a chat template", value, fix="model.chat=true")
         folder = self._place(self.tokenizer_path or self.path)
         given = "chat_template" in self.tokenizer_kwargs
-        if self.chat is True and folder and not given and not language_files.chat_template_in(folder):
+        if self.chat is True and folder and not given and not files.chat_template_in(folder):
             yield Problem("model.chat", "the tokenizer has no chat template", str(folder), fix="model.chat=false")
         yield from self._length_problems()
 
@@ -120,7 +121,7 @@ class CausalLM:
     def _positions(self) -> int | None:
         folder = self._place(self.path)
         try:
-            return language_files.positions_of(language_files.settings_of(folder)) if folder else None
+            return files.positions_of(files.settings_of(folder)) if folder else None
         except ValueError:
             return None
 
@@ -145,51 +146,49 @@ class CausalLM:
     def weights(self) -> Iterator[Weights]:
         """Yield what is to be had of the Hub: whatever of path, adapter and tokenizer is no folder."""
         wanted = {
-            "the language model": (self.path, language_files.ON_THE_HUB),
-            "the adapter": (self.peft_path, language_files.ADAPTER[:2]),
+            "the language model": (self.path, files.ON_THE_HUB),
+            "the adapter": (self.peft_path, files.ADAPTER[:2]),
             "the tokenizer": (self.tokenizer_path, ("tokenizer*",)),
         }
-        for what, (path, files) in wanted.items():
+        for what, (path, names) in wanted.items():
             folder = self._place(path)
             if not path or not is_hub_id(path) or (folder and not folder.is_relative_to(hub_cache().absolute())):
                 continue
             if folder and path == self.path:
-                files = language_files.files_on_the_hub(folder)
+                names = files.files_on_the_hub(folder)
             place = hub_cache() / f"models--{path.replace('/', '--')}"
             revision = self.revision if path == self.path else "main"
             name = f"{what} {path}" if folder else f"{what} {path} (no folder here, so of the Hub)"
-            yield Weights(name, place, repository=path, revision=revision, files=files)
+            yield Weights(name, place, repository=path, revision=revision, files=names)
 
     def identity(self) -> dict[str, str]:
         """Return digests of the checkpoint (its weights sampled), of the tokenizer and of the adapter (whole)."""
         folder, adapter = self._place(self.path), self._place(self.peft_path)
         tokenizer = self._place(self.tokenizer_path or self.path)
-        found = {"checkpoint": language_files.model_digest(folder) if folder else f"{self.path}@{self.revision}"}
+        found = {"checkpoint": files.model_digest(folder) if folder else f"{self.path}@{self.revision}"}
         if tokenizer:
-            found["tokenizer"] = language_files.whole_digest(tokenizer, language_files.TOKENIZER)
+            found["tokenizer"] = files.whole_digest(tokenizer, files.TOKENIZER)
         if self.peft_path:
-            found["adapter"] = (
-                language_files.whole_digest(adapter, language_files.ADAPTER) if adapter else self.peft_path
-            )
+            found["adapter"] = files.whole_digest(adapter, files.ADAPTER) if adapter else self.peft_path
         return found
 
     def load(self, device: str) -> None:
         """Load tokenizer, model and adapter. Raises: UserError if GPUs or a chat template are missing."""
-        from benchmark.model import language_loading
+        from benchmark.model.language import loading
 
-        language_loading.check_gpus(device, self.gpus_per_worker)
+        loading.check_gpus(device, self.gpus_per_worker)
         place, tokenizer_place = self._place(self.path), self._place(self.tokenizer_path or self.path)
-        self._tokenizer = language_loading.tokenizer(tokenizer_place, self.tokenizer_kwargs)
-        model = language_loading.model(place, self.model_kwargs, device, self.gpus_per_worker)
-        positions = language_files.positions_of(model.config.to_dict()) or UNKNOWN_POSITIONS
+        self._tokenizer = loading.tokenizer(tokenizer_place, self.tokenizer_kwargs)
+        model = loading.model(place, self.model_kwargs, device, self.gpus_per_worker)
+        positions = files.positions_of(model.config.to_dict()) or UNKNOWN_POSITIONS
         self._most_positions = self.max_seq_len or positions
         self._stop = [text.replace("\\n", "\n").replace("\\t", "\t") for text in self.stop]
         own = model.generation_config
         self._settings = generation.configuration(
-            self.generation, self.max_out_len, own, language_loading.pad_token(own.eos_token_id)
+            self.generation, self.max_out_len, own, loading.pad_token(own.eos_token_id)
         )
         model.generation_config = self._settings
-        self._model = language_loading.adapted(model, self._place(self.peft_path))
+        self._model = loading.adapted(model, self._place(self.peft_path))
         has_template = bool(self._tokenizer.chat_template)
         if self.chat is True and not has_template:
             raise UserError(Problem("model.chat", "the tokenizer has no chat template", fix="model.chat=false"))
@@ -244,5 +243,5 @@ class CausalLM:
 
 
 def _wrong_with_tokenizer(folder: Path) -> Iterator[str]:
-    if not language_files.held(folder, language_files.TOKENIZER):
+    if not files.held(folder, files.TOKENIZER):
         yield "holds no tokenizer"

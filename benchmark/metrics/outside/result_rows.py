@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import Any
 
 from benchmark.metrics import Measured
-from benchmark.metrics.result_files import ResultFiles, Value
+from benchmark.metrics.outside.result_files import ResultFiles, Value
 from benchmark.programs.folder import bare
 
 Outcome = float | Measured | Exception

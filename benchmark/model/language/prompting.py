@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmark.model.likelihood import Pair, encode_pair
+from benchmark.model.language.likelihood import Pair, encode_pair
 
 
 @dataclass

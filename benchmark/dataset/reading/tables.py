@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 import msgspec
 
-from benchmark.dataset.bad_rows import shown
+from benchmark.dataset.reading.bad_rows import shown
 from benchmark.errors import Problem, UserError
 
 MOST_CELL = 1 << 26  # characters of one CSV cell

@@ -13,11 +13,11 @@ from msgspec import Meta
 from benchmark.errors import Problem, UserError, some
 from benchmark.media import MediaFile
 from benchmark.model import Kind, Request
-from benchmark.model.inventory import MOST_NAMED, Inventory
-from benchmark.model.listing import Asked, Listing, Source, scan
-from benchmark.model.matching import ById, ByInput, ByPrompt, ByRow, Rule, find, looked_for
-from benchmark.model.patterns import ByPattern, pattern_problems
-from benchmark.model.rows import LISTS, Rows, read_rows
+from benchmark.model.existing.inventory import MOST_NAMED, Inventory
+from benchmark.model.existing.listing import Asked, Listing, Source, scan
+from benchmark.model.existing.matching import ById, ByInput, ByPrompt, ByRow, Rule, find, looked_for
+from benchmark.model.existing.patterns import ByPattern, pattern_problems
+from benchmark.model.existing.rows import LISTS, Rows, read_rows
 from benchmark.records import Case
 
 

@@ -13,9 +13,9 @@ from benchmark.errors import Problem
 from benchmark.media import CLIP_SUFFIXES, PICTURE_SUFFIXES, file_digest
 from benchmark.metrics import Item, Measure, Measured
 from benchmark.metrics.checkpoints import torch_file_problems
+from benchmark.metrics.fid.frechet import Moments, frechet_distance
+from benchmark.metrics.fid.inception import FEATURES, Inception, Resize, load_inception, weights_of
 from benchmark.metrics.frames import frames_at
-from benchmark.metrics.frechet import Moments, frechet_distance
-from benchmark.metrics.inception import FEATURES, Inception, Resize, load_inception, weights_of
 from benchmark.metrics.sampling import frame_indices, frames_problems
 from benchmark.model import Kind
 from benchmark.records import Case, digest
@@ -47,7 +47,7 @@ class Fid:
 
     `against` says what is real: "references", a folder, or an .npz of pytorch-fid. `checkpoint` is another file with the
     weights of the Inception network. `frames` as in benchmark.metrics.sampling, of outputs and of real clips alike; `resize`
-    as in benchmark.metrics.inception; `frame_batch` frames go through the network at once.
+    as in benchmark.metrics.fid.inception; `frame_batch` frames go through the network at once.
     """
 
     against: Annotated[str, Meta(min_length=1)] = REFERENCES

@@ -9,7 +9,7 @@ from string import Formatter
 from typing import Any
 
 from benchmark.errors import Problem, closest
-from benchmark.model.listing import SUFFIXES, suffix_of, without_suffix
+from benchmark.model.existing.listing import SUFFIXES, suffix_of, without_suffix
 from benchmark.records import Case
 
 FACTS = ("id", "category", "prompt", "sample", "fields.<name>")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark.dataset.unpack import KNOWN, decoded, opens_like_media, suffix_of, unpack
+from benchmark.dataset.reading.unpack import KNOWN, decoded, opens_like_media, suffix_of, unpack
 from benchmark.errors import Problem, UserError
 from benchmark.media import PICTURE_SUFFIXES, check_image
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from benchmark.errors import Problem
 from benchmark.media import file_digest
 from benchmark.metrics.checkpoints import cure
-from benchmark.metrics.clip_backends import Dtype, Network
-from benchmark.metrics.clip_openai import RELEASES
+from benchmark.metrics.clip.backends import Dtype, Network
+from benchmark.metrics.clip.openai import RELEASES
 from benchmark.records import digest
 from benchmark.weights import Weights, hub_cache, snapshot_of
 

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmark.errors import Problem, closest, some
-from benchmark.model import Kind, checkpoints, signatures
+from benchmark.model import Kind, checkpoints
 from benchmark.model.checkpoints import INDEX, Checkpoint
-from benchmark.model.signatures import Signature
+from benchmark.model.pipelines import signatures
+from benchmark.model.pipelines.signatures import Signature
 
 if TYPE_CHECKING:
-    from benchmark.model.diffusers import Pipeline
+    from benchmark.model.pipelines.diffusers import Pipeline
 
 
 class Task(NamedTuple):

@@ -10,9 +10,9 @@ from msgspec import Meta
 
 from benchmark.errors import Problem, closest
 from benchmark.metrics import Item, Measure, Measured
-from benchmark.metrics.clip_backends import Dtype, Network
-from benchmark.metrics.clip_openai import OpenAI
-from benchmark.metrics.clip_transformers import Transformers
+from benchmark.metrics.clip.backends import Dtype, Network
+from benchmark.metrics.clip.openai import OpenAI
+from benchmark.metrics.clip.transformers import Transformers
 from benchmark.metrics.frames import frames_at
 from benchmark.metrics.sampling import frame_indices, frames_problems
 from benchmark.model import Kind

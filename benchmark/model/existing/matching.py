@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 from unicodedata import normalize
 
-from benchmark.model.listing import without_suffix
+from benchmark.model.existing.listing import without_suffix
 from benchmark.records import Case, Key
 
 MOST_COMPARED = 2000  # names; comparing letter by letter takes 10 ms per 100

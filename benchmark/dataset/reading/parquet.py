@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmark.dataset.tables import Choose, Row
+from benchmark.dataset.reading.tables import Choose, Row
 from benchmark.errors import Problem, UserError, blame
 
 BATCH_BYTES = 16 << 20

@@ -13,9 +13,9 @@ from msgspec import Meta
 
 from benchmark.errors import Problem, closest
 from benchmark.metrics import Item, Measure, Measured
-from benchmark.metrics.choices import AnswerAs, Take, choice_meant, choice_of, extracted, right_choices
+from benchmark.metrics.text.choices import AnswerAs, Take, choice_meant, choice_of, extracted, right_choices
 from benchmark.model import Kind
-from benchmark.model.likelihood import offered
+from benchmark.model.language.likelihood import offered
 from benchmark.records import Case, Choice
 
 LABELS = string.ascii_uppercase

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from benchmark.errors import Problem, closest
 from benchmark.media import file_digest
 from benchmark.metrics.checkpoints import cure, torch_file_problems
-from benchmark.metrics.clip_backends import Dtype, Network
+from benchmark.metrics.clip.backends import Dtype, Network
 from benchmark.weights import Weights, clip_cache
 
 if TYPE_CHECKING:
@@ -59,7 +59,9 @@ class OpenAI(NamedTuple):
             yield Problem(f"{where}.model", "is neither a CLIP model nor a file", self.model, _allowed(), known)
         spec = find_spec("clip")
         if spec and not any((Path(place) / "simple_tokenizer.py").is_file() for place in _places(spec)):
-            yield Problem(where, "the package `clip` here is not OpenAI's", spec.origin or "", fix="pip install openai-clip")
+            yield Problem(
+                where, "the package `clip` here is not OpenAI's", spec.origin or "", fix="pip install openai-clip"
+            )
 
     def weights(self) -> Weights:
         if release := RELEASES.get(self.model):

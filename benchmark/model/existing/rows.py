@@ -12,7 +12,7 @@ import msgspec
 from benchmark.errors import Problem, UserError, some
 from benchmark.media import MediaFile
 from benchmark.model import Kind
-from benchmark.model.listing import SUFFIXES, Asked, opened, suffix_of
+from benchmark.model.existing.listing import SUFFIXES, Asked, opened, suffix_of
 from benchmark.records import Key
 
 LISTS = (".jsonl", ".ndjson")

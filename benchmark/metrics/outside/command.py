@@ -11,10 +11,10 @@ from msgspec import Meta
 
 from benchmark.errors import Problem, closest, some
 from benchmark.metrics import Item
-from benchmark.metrics.declared import measures_of
-from benchmark.metrics.handover import Handed, hand_over, wrong_names
-from benchmark.metrics.result_files import ResultFiles, States, find, matches, read, state
-from benchmark.metrics.result_rows import Names, Outcome, listed, mapped
+from benchmark.metrics.outside.declared import measures_of
+from benchmark.metrics.outside.handover import Handed, hand_over, wrong_names
+from benchmark.metrics.outside.result_files import ResultFiles, States, find, matches, read, state
+from benchmark.metrics.outside.result_rows import Names, Outcome, listed, mapped
 from benchmark.model import Kind
 from benchmark.programs import Program, Word
 from benchmark.programs.call import call

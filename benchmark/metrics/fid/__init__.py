@@ -1,0 +1,1 @@
+"""The Fréchet inception distance of all outputs to real pictures."""

@@ -1,0 +1,1 @@
+"""Texts: right or wrong, by what was said or by what was likely."""

@@ -1,0 +1,1 @@
+"""Outputs that exist already: what lies there, and which file belongs to which case."""

@@ -1,0 +1,1 @@
+"""Language models: answers by generation and by the likelihood of choices."""

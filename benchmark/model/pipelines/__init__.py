@@ -1,0 +1,1 @@
+"""Pipelines of the diffusers library: what is checked before loading, loading, and calling."""
