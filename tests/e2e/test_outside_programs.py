@@ -35,7 +35,10 @@ def model(bench: Bench, script: str, **settings: Any) -> None:
 
 def metric(bench: Bench, name: str, script: str, **settings: Any) -> None:
     (bench.folder / f"{name}.sh").write_text(script)
-    target = {"_target_": "benchmark.metrics.command.Command", "command": f"bash {name}.sh {{output}} {{scores}}"}
+    target = {
+        "_target_": "benchmark.metrics.outside.command.Command",
+        "command": f"bash {name}.sh {{output}} {{scores}}",
+    }
     option(bench, f"metrics/{name}", {**target, **settings}, f"# @package metrics.{name}")
 
 
