@@ -233,7 +233,7 @@ def test_mistakes_are_told_before_anything_starts(bench: Bench) -> None:
     assert "there is no such script" in output
     assert "did you mean `output`" in output
     assert "model.environment.A" in output
-    assert "metrics.command.measures.luck.direction: unknown direction" in output
+    assert "metrics.luck.measures.luck.direction: unknown direction" in output
     assert not (bench.folder / "outputs").exists()
 
 

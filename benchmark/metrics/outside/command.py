@@ -51,6 +51,10 @@ class Command:
     execution_only: ClassVar[tuple[str, ...]] = ("names", "chunk_size", "timeout_min", "accepts")
     decodes: ClassVar[bool] = False
 
+    @property
+    def requires(self) -> tuple[str, ...]:
+        return ("jmespath",) if self.results else ()
+
     def __post_init__(self) -> None:
         self._program = Program(WHERE, self.command, self.environment, self.cwd)
         self.batch_size = {"case": 1, "chunk": self.chunk_size, "run": None}[self.per]
