@@ -34,7 +34,7 @@ class Outputs:
         if not isinstance(value, KINDS[kind]):
             raise TypeError(f"a model whose output is {kind} gives no {type(value).__name__}")
         if isinstance(value, str):
-            value = Answer(value)
+            return {"text": value, "sha256": prediction_digest({}, value)}
         if isinstance(value, Answer):
             choices = list(value.choices)
             return {"text": value.text, "choices": choices, "sha256": prediction_digest({}, value.text, choices)}
