@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from msgspec import Meta
 
 from benchmark.clip import BLOCK
-from benchmark.errors import Problem, closest
+from benchmark.errors import Problem
 from benchmark.metrics import Item, Measure, Measured
 from benchmark.metrics.camera_motion import CameraFit, move_agreement
+from benchmark.metrics.choice import name_problems
 from benchmark.model import Kind
 
 if TYPE_CHECKING:
@@ -54,11 +55,7 @@ class Basic:
 
     def problems(self) -> Iterator[Problem]:
         """Yield a problem for each unknown measure, and one if none is left."""
-        for name in self.names or ():
-            if name not in NAMES:
-                yield Problem("metrics.basic.names", "no such measure", name, ", ".join(NAMES), closest(name, NAMES))
-        if self.names == []:
-            yield Problem("metrics.basic.names", "is empty", "[]", ", ".join(NAMES), "name some, or null for all")
+        yield from name_problems("basic", self.names, NAMES)
 
     @property
     def measures(self) -> tuple[Measure, ...]:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta
 
-from benchmark.errors import Problem, closest
+from benchmark.errors import Problem
 from benchmark.metrics import Item, Measure, Measured
+from benchmark.metrics.choice import name_problems
 from benchmark.metrics.clip.backends import Dtype, Network
 from benchmark.metrics.clip.openai import OpenAI
 from benchmark.metrics.clip.transformers import Transformers
@@ -67,11 +68,7 @@ class ClipSimilarity:
 
     def problems(self) -> Iterator[Problem]:
         """Yield a problem for unknown measures, frames that can't be chosen, and a model that can't be meant."""
-        for name in self.names or ():
-            if name not in NAMES:
-                yield Problem("metrics.clip.names", "no such measure", name, ", ".join(NAMES), closest(name, NAMES))
-        if self.names == []:
-            yield Problem("metrics.clip.names", "is empty", "[]", ", ".join(NAMES), "name some, or null for all")
+        yield from name_problems("clip", self.names, NAMES)
         yield from frames_problems("metrics.clip.frames", self.frames)
         yield from self._source.problems("metrics.clip")
 

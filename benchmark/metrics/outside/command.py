@@ -9,8 +9,9 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from msgspec import Meta
 
-from benchmark.errors import Problem, closest, some
+from benchmark.errors import Problem
 from benchmark.metrics import Item
+from benchmark.metrics.choice import name_problems
 from benchmark.metrics.outside.declared import measures_of
 from benchmark.metrics.outside.handover import Handed, hand_over, wrong_names
 from benchmark.metrics.outside.result_files import ResultFiles, States, find, matches, read, state
@@ -67,12 +68,7 @@ class Command:
         """Yield what is wrong with the command, the measures, and where their values are to be found."""
         yield from self._program.problems(self._vocabulary(self.per == "case"))
         yield from self._undeclared
-        known = self._known
-        for name in self.names or ():
-            if name not in known:
-                yield Problem(f"{WHERE}.names", "no such measure", name, some(known), closest(name, known))
-        if self.names == []:
-            yield Problem(f"{WHERE}.names", "is empty", "[]", some(known), "name some, or null for all")
+        yield from name_problems("command", self.names, self._known)
         yield from Vocabulary(IN_LINKS).problems(f"{WHERE}.link_as", self.link_as)
         if self.results:
             yield from self._mapping_problems(self.results)

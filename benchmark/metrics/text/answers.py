@@ -11,8 +11,9 @@ from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta
 
-from benchmark.errors import Problem, closest
+from benchmark.errors import Problem
 from benchmark.metrics import Item, Measure, Measured
+from benchmark.metrics.choice import name_problems
 from benchmark.metrics.text.choices import AnswerAs, Take, choice_meant, choice_of, extracted, right_choices
 from benchmark.model import Kind
 from benchmark.model.language.likelihood import offered
@@ -64,11 +65,7 @@ class Text:
 
     def problems(self) -> Iterator[Problem]:
         """Yield a problem for each unknown measure, a pattern that is none, and labels that are not one letter each."""
-        for name in self.names or ():
-            if name not in NAMES:
-                yield Problem("metrics.text.names", "no such measure", name, ", ".join(NAMES), closest(name, NAMES))
-        if self.names == []:
-            yield Problem("metrics.text.names", "is empty", "[]", ", ".join(NAMES), "name some, or null for all")
+        yield from name_problems("text", self.names, NAMES)
         if not self.labels or len(set(self.labels)) != len(self.labels) or any(c.isspace() for c in self.labels):
             yield Problem("metrics.text.labels", "is no row of different characters", repr(self.labels), fix="ABCDE")
         try:
