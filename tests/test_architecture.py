@@ -13,9 +13,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "benchmark"
 # From what depends on nothing to what depends on all; a name stands for all modules below it.
 ORDER = [
-    "errors", "names", "records", "media", "clip", "weights", "programs",
+    "errors", "names", "records", "media", "clip", "weights", "process", "programs",
     "model", "prompts", "dataset", "metrics",
-    "build", "process", "journal", "store", "claims", "merge", "ledger", "config",
+    "build", "journal", "store", "claims", "merge", "ledger", "config",
     "report.statistics", "report.timing",
     "cases", "needs", "invocation", "reuse", "components", "fitting", "fetch",
     "leaks", "resources", "settings", "existing", "plan",

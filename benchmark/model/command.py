@@ -17,8 +17,8 @@ from benchmark.media import MediaFile, probe
 from benchmark.model import Kind, Request
 from benchmark.programs import Program, Word
 from benchmark.programs.call import Capture, call
-from benchmark.programs.conversation import Conversation
-from benchmark.programs.folder import HeldFile, WorkFolder, bare
+from benchmark.programs.conversation import ANSWERS, Conversation
+from benchmark.programs.folder import HeldFile, WorkFolder, bare, named_plainly
 from benchmark.programs.placeholders import Vocabulary, named, needs_of
 
 SUFFIXES: dict[Kind, str] = {"video": ".mp4", "image": ".png", "text": ".txt"}
@@ -82,7 +82,7 @@ class Command:
         if self.protocol == "lines":
             self._folder = WorkFolder()
             values = {"device": device, **named("options", self.options)}
-            self._conversation = Conversation(self._program, values, self._folder)
+            self._conversation = Conversation(self._program, values, self._folder, lists=self.batch_size > 1)
             self._conversation.start(self.load_timeout_min)
 
     def generate(self, requests: Sequence[Request]) -> list[MediaFile | str | Exception]:
@@ -90,7 +90,11 @@ class Command:
 
         Raises: ChildProcessError, TimeoutError or ValueError if the call as a whole came to nothing.
         """
-        return self._ask(requests) if self.protocol == "lines" else self._call(requests)
+        try:
+            found = self._ask(requests) if self.protocol == "lines" else self._call(requests)
+        except (OSError, ValueError) as error:
+            raise bare(error).with_traceback(error.__traceback__) from error.__cause__
+        return [bare(one) if isinstance(one, Exception) else one for one in found]
 
     def _vocabulary(self) -> Vocabulary:
         if self.protocol == "lines":
@@ -150,9 +154,12 @@ class Command:
         question = asked[0] if self.batch_size == 1 else asked
         said = conversation.ask(question, self.timeout_min, self.load_timeout_min)
         answers = said if isinstance(said, list) else [said]
-        if len(answers) != len(asked) or not all(map(_is_to, answers, asked)):
+        wrong = next((answer for answer in answers if not _is_answer(answer)), None)
+        if wrong is not None or len(answers) != len(asked) or not all(map(_is_to, answers, asked)):
             conversation.end()  # who knows what its next answer would be to
-            raise ValueError(f"{self._program.name} gave answers to something else: {json.dumps(said):.160}")
+            if wrong is not None:
+                raise ValueError(f"{self._no_answer(wrong)}{conversation.last_words()}")
+            raise ValueError(f"{self._program.name} gave answers to something else: {_quoted(said)}")
         return [self._answered(answer, folder, conversation.last_words()) for answer in answers]
 
     def _answered(self, answer: dict[str, Any], folder: WorkFolder, said: str) -> MediaFile | str | Exception:
@@ -160,10 +167,22 @@ class Command:
         if answer.get("error"):
             return RuntimeError(f"{name}: {answer['error']}")
         if not isinstance(answer.get(key), str):
-            return ValueError(f'{name} gave no "{key}": {json.dumps(answer):.160}')
+            return ValueError(self._no_answer(answer))
         if key == "text":
             return str(answer[key])
-        return self._found(Path(self._program.folder() or ".", answer[key]), folder, said)
+        path = Path(self._program.folder() or ".", answer[key])
+        if not path.exists():
+            looked = f"looked for: {path.absolute()}"
+            return FileNotFoundError(
+                f"{name} answered {answer[key]!r:.500}, but there is no such file\n  {looked}{said}"
+            )
+        return self._found(path, folder, said)
+
+    def _no_answer(self, said: Any) -> str:
+        """Return what was said in the place of an answer, and what is allowed."""
+        key, value = ("text", '"..."') if self.output == "text" else ("output", "path")
+        allowed = f'allowed: {{"{key}": {value}}} or {{"error": "..."}}'
+        return f'{self._program.name} gave no "{key}": {_quoted(said)}; {allowed}'
 
     def _found(self, path: Path, folder: WorkFolder, said: str) -> MediaFile | str | Exception:
         """Return an output that lies in a file, or why it is none."""
@@ -192,6 +211,14 @@ class Command:
             return path
         found = [other for other in path.parent.rglob(f"*{self._suffix}") if other.is_file()]
         return found[0] if len(found) == 1 else path
+
+
+def _is_answer(answer: Any) -> bool:
+    return isinstance(answer, dict) and not set(ANSWERS).isdisjoint(answer)
+
+
+def _quoted(said: Any) -> str:
+    return f"{named_plainly(json.dumps(said, ensure_ascii=False)):.160}"
 
 
 def _is_to(answer: dict[str, Any], asked: dict[str, Any]) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmark.programs import Program
 from benchmark.programs.call import check_words, how_it_ended
-from benchmark.programs.folder import WorkFolder
+from benchmark.programs.folder import WorkFolder, named_plainly
 from benchmark.programs.log import Lines, Log
 from benchmark.programs.running import Running
 
@@ -26,12 +26,13 @@ ENDED_S = 5.0  # for the exit code of a program that has closed its stdout
 class Conversation:
     """A program that says {"ready": true} once it has loaded, and then one line for each line it is told.
 
-    A line of its stdout that is no JSON object (or list of such) with a key of the protocol is a log line. If it dies, what
-    it was asked fails, and the next question starts it anew.
+    Once it is ready, each JSON object that it says is an answer, as is each JSON list if it is asked for `lists` or all in
+    it are answers; any other line is a log line. If it dies, what it was asked fails, and the next question starts it anew.
     """
 
-    def __init__(self, program: Program, values: Mapping[str, str], folder: WorkFolder) -> None:
+    def __init__(self, program: Program, values: Mapping[str, str], folder: WorkFolder, lists: bool) -> None:
         self._program, self._values, self._folder = program, values, folder
+        self._lists = lists
         self._running: Running | None = None
         self._answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._log = Log(program.name)
@@ -49,7 +50,7 @@ class Conversation:
         words, environment = self._program.filled(self._values)
         check_words(words)
         self._answers, self._log = queue.SimpleQueue(), Log(self._program.name)
-        stdout = _Answers(self._answers, self._log)
+        stdout = _Answers(self._answers, self._log, self._lists)
         sinks = (stdout, Lines(self._log.complain))
         cwd, folder = self._program.folder(), self._folder.path
         self._running = Running(words, environment, cwd, folder, sinks, talks=True)
@@ -66,7 +67,7 @@ class Conversation:
         limit = f"load_timeout_min={timeout_min:g}" if timeout_min else ""
         answer = self._next(deadline, f'did not say {{"ready": true}} within {limit}')
         if not (isinstance(answer, dict) and answer.get(READY)):
-            said = json.dumps(answer)
+            said = named_plainly(json.dumps(answer))
             self.end()
             raise ChildProcessError(f'{self._program.name} said {said:.160} before {{"ready": true}}')
 
@@ -140,35 +141,39 @@ class Conversation:
 class _Answers(Lines):
     """The program's stdout: answers into a queue, all else into the log; None when it is closed."""
 
-    def __init__(self, answers: queue.SimpleQueue[Any], log: Log) -> None:
+    def __init__(self, answers: queue.SimpleQueue[Any], log: Log, lists: bool) -> None:
         super().__init__(self._sort, MOST_LINE_BYTES)
-        self._queue, self._log = answers, log
+        self._queue, self._log, self._lists = answers, log, lists
+        self._ready = False
 
     def _sort(self, line: str) -> None:
-        answer = _answer(line)
-        if answer is None:
-            self._log.write(line)
+        said = _json(line)
+        if self._is_answer(said):
+            self._ready = True
+            self._queue.put(said)
         else:
-            self._queue.put(answer)
+            self._log.write(line)
+
+    def _is_answer(self, said: Any) -> bool:
+        """Return whether this is to be taken as an answer, right or wrong; before it is ready, much else may be logged."""
+        if self._ready and isinstance(said, (dict, list) if self._lists else dict):
+            return True
+        parts = said if isinstance(said, list) else [said]
+        return bool(parts) and all(isinstance(part, dict) and not {READY, *ANSWERS}.isdisjoint(part) for part in parts)
 
     def close(self) -> None:
         super().close()
         self._queue.put(None)
 
 
-def _answer(line: str) -> Any:
-    """Return what a line of the protocol says, or None for any other line."""
+def _json(line: str) -> Any:
+    """Return the JSON object or list that a line is, or None for any other line."""
     if not line.lstrip().startswith(("{", "[")):
         return None
     try:
-        said = json.loads(line)
-    except ValueError:
+        return json.loads(line)
+    except (ValueError, RecursionError):
         return None
-    parts = said if isinstance(said, list) else [said]
-    known = (READY, *ANSWERS)
-    return (
-        said if parts and all(isinstance(part, dict) and any(key in part for key in known) for part in parts) else None
-    )
 
 
 def _deadline(timeout_min: float | None) -> float:

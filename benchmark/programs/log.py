@@ -9,6 +9,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from benchmark.programs.folder import named_plainly
+
 LAST_LINES = 20
 LONGEST = 300  # characters of a line that a failed record quotes
 MOST_BYTES = 8192  # of a line in the log; what is longer is cut into several
@@ -76,9 +78,9 @@ class Log:
         self.write(line)
 
     def last_line(self) -> str:
-        """Return the last line of stderr, else of stdout; "" if there is none."""
+        """Return the last line of stderr, else of stdout; "" if there is none. It does not tell work folders."""
         with self._lock:
-            return (self._complaint or (self._last[-1] if self._last else "")).strip()
+            return named_plainly((self._complaint or (self._last[-1] if self._last else "")).strip())
 
     def last_words(self) -> str:
         """Return the last lines, ready to be put below an error's first line; "" if there are none."""

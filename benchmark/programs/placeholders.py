@@ -14,6 +14,7 @@ from typing import Any
 from benchmark.errors import Problem, closest, some
 
 TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+CUT = re.compile(r"(.+):\.(\d{1,4})")  # {prompt:.180}
 ROLES = ("image", "video")  # {image} is short for {input.image}
 EXAMPLES = {"input.": "input.<role>", "fields.": "fields.<name>", "options.": "options.<name>"}
 
@@ -30,15 +31,20 @@ def placeholders(template: str) -> list[str]:
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
-    """Return the template with its placeholders replaced. Raises: KeyError naming one that has no value."""
+    """Return the template with its placeholders replaced, {prompt:.180} by its first 180 characters.
+
+    Raises: KeyError naming one that has no value.
+    """
 
     def value(token: re.Match[str]) -> str:
         if token[1] is None:
             return token[0][0]
-        name = f"input.{token[1]}" if token[1] in ROLES else token[1]
+        cut = CUT.fullmatch(token[1])
+        name, length = (cut[1], int(cut[2])) if cut else (token[1], None)
+        name = f"input.{name}" if name in ROLES else name
         if name not in values:
-            raise KeyError(f"there is no {{{token[1]}}} for this case")
-        return values[name]
+            raise KeyError(f"there is no {{{cut[1] if cut else token[1]}}} for this case")
+        return values[name][:length]
 
     return TOKEN.sub(value, template)
 
@@ -64,6 +70,7 @@ class Vocabulary:
     """The placeholders that a place allows: `always`, and `single` ones that only a call for a single case has.
 
     `has_single` says whether calls are for a single case, `unless` what would make them so. `options` are the user's own.
+    With `cuts`, a placeholder may say how many characters are kept: {prompt:.180}.
     """
 
     always: tuple[str, ...]
@@ -71,6 +78,7 @@ class Vocabulary:
     has_single: bool = True
     unless: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+    cuts: bool = False
 
     def problems(self, where: str, template: str) -> Iterator[Problem]:
         """Yield a problem for each placeholder in `template` that has no meaning there."""
@@ -80,6 +88,8 @@ class Vocabulary:
             fix = "double a brace that is meant as it is: {{ and }}"
             yield Problem(where, str(error), template, fix=fix)
             return
+        if self.cuts:
+            names = [CUT.sub(r"\1", name) for name in names]
         for name in dict.fromkeys(names):
             if self._knows(name, self.single) and not self.has_single:
                 wrong = f"{{{name}}} is not to be had, since it is of one case and here a call is for several"

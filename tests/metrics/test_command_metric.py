@@ -200,7 +200,11 @@ def test_a_call_for_the_whole_run_is_not_made_again() -> None:
 @pytest.mark.parametrize(
     ("script", "kind", "why"),
     [
-        ("print('all done')", FileNotFoundError, "evaluate.py: the evaluator left no scores.json"),
+        (
+            "print('all done')",
+            FileNotFoundError,
+            "evaluate.py: the evaluator left no scores.json in its work folder; there: cases.json",
+        ),
         (
             "import sys; print('all done'); open(sys.argv[1], 'w').write('{')",
             ValueError,
@@ -224,7 +228,37 @@ def test_values_that_are_missing_or_no_numbers_are_failures_of_that_measure_alon
     assert found["y"] == 3.0
     assert said(found["x"]) == "x is nan, no finite number"
     assert said(found["z"]) == "the evaluator gave no z for it"
-    assert said(found["w"]) == "w is no number: 'much'"
+    assert said(found["w"]) == 'w is no number but "much"'
+
+
+def test_values_outside_their_range_fail_and_unknown_cases_are_told(capfd: pytest.CaptureFixture[str]) -> None:
+    rows = [{"case_id": name, "x": value} for name, value in (("a", -5), ("b", 1), ("zebra", 1), ("yak", 1))]
+    script = f"import json, sys; json.dump({rows}, open(sys.argv[1], 'w'))"
+    first, second = metric(python(script, "{scores}"), per="run").score([item("a"), item("b")])
+    assert said(first["x"]) == "x is -5.0, outside the declared range 0..1"
+    assert second == {"x": 1.0}
+    line = "[evaluate.py] what it says of 2 unknown cases is ignored, the first of them: 'zebra'"
+    assert capfd.readouterr().err.splitlines() == [line]
+
+
+def test_files_of_each_case_with_rows_of_others_are_no_unknown_cases(capfd: pytest.CaptureFixture[str]) -> None:
+    script = "open('c.csv', 'w').write('id,x\\na,0.5\\nb,1\\n')"
+    results = {"file": "{category}.csv", "key": "id"}
+    made = metric(python(script), per="run", results=results)
+    assert made.score([item(name, category="c") for name in "ab"]) == [{"x": 0.5}, {"x": 1.0}]
+    assert capfd.readouterr().err == ""
+
+
+def test_links_may_be_cut() -> None:
+    script = "import json, os, sys; json.dump({'x': len(os.listdir(sys.argv[1])[0])}, open(sys.argv[2], 'w'))"
+    made = metric(
+        python(script, "{outputs}", "{scores}"), {"x": {"direction": "neither"}}, link_as="{prompt:.180}-{sample}"
+    )
+    assert list(made.review([Case(id="a", prompt="p" * 300)], 1)) == []
+    assert made.score([item(prompt="p" * 300)]) == [{"x": 182.0}]
+    assert problems(link_as="{promt:.9}") == {"link_as": "no such placeholder: {promt}"}
+    assert problems(link_as="{prompt:>9}") == {"link_as": "no such placeholder: {prompt:>9}"}
+    assert list(problems(command=["{python}", "-V", "{scores}", "{prompt:.9}"])) == ["command"]
 
 
 def test_two_outputs_under_one_name_are_refused_before_and_during_a_run() -> None:

@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from benchmark.metrics import Measured
+from benchmark.metrics import Measure, Measured
+from benchmark.metrics.outside.declared import checked
 from benchmark.metrics.outside.result_files import ResultFiles, find, matches, read, state
-from benchmark.metrics.outside.result_rows import Names, listed, mapped, number
+from benchmark.metrics.outside.result_rows import Names, listed, mapped, number, unknown_rows
 
 NAMES = Names(
     [
@@ -126,18 +127,72 @@ def test_samples_are_told_apart_by_file_name_or_number_and_never_guessed() -> No
 def test_two_rows_for_one_output_are_no_value() -> None:
     rows = [{"case_id": "cat", "x": 1}, {"case_id": "cat", "x": 2}, {"x": 3}]
     found = plain(mapped([rows], mapping(key="case_id"), ["x"], NAMES))
-    assert found == [{"x": "the evaluator gave two rows for it"}, {"x": "the evaluator gave no row for it"}]
+    assert found == [
+        {"x": "the evaluator gave 2 rows for this case: which one counts?"},
+        {"x": "the evaluator gave no row for it"},
+    ]
 
 
 def test_several_files_add_their_rows() -> None:
-    documents = [[{"case_id": "cat", "x": 1}], {"case_id": "dog.v2", "x": True}]
-    assert mapped(documents, mapping(key="case_id"), ["x"], NAMES) == [{"x": 1.0}, {"x": 1.0}]
+    documents = [[{"case_id": "cat", "x": 1}], {"case_id": "dog.v2", "x": 2}]
+    assert mapped(documents, mapping(key="case_id"), ["x"], NAMES) == [{"x": 1.0}, {"x": 2.0}]
 
 
-@pytest.mark.parametrize("given", [None, "", "long", float("nan"), float("-inf"), [], [1.0], {"a": 1}, "inf"])
+@pytest.mark.parametrize(
+    "given", [None, "", "long", float("nan"), float("-inf"), [], [1.0], {"a": 1}, "inf", "5", True]
+)
 def test_what_is_no_finite_number_is_no_value(given: object) -> None:
     with pytest.raises(ValueError, match="x"):
         number(given, "x")
+
+
+def test_only_in_tables_is_a_number_in_text_a_number(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("case_id,x\ncat,5\ndog.v2,true\n")
+    (tmp_path / "a.json").write_text('[{"case_id": "cat", "x": "5"}, {"case_id": "dog.v2", "x": true}]')
+    how = mapping(rows="[?x]", key="case_id")
+    found = plain(mapped([read(tmp_path / "a.csv")], how, ["x"], NAMES))
+    assert found == [{"x": 5.0}, {"x": "x is no number: 'true'"}]
+    wrong = [{"x": 'x is no number but "5"'}, {"x": "x is no number but true"}]
+    assert plain(mapped([read(tmp_path / "a.json")], how, ["x"], NAMES)) == wrong
+    assert plain(listed(read(tmp_path / "a.json"), ["x"], NAMES)) == wrong
+
+
+def test_two_rows_in_our_own_format_are_no_value() -> None:
+    rows = [{"case_id": "cat", "x": 1}, {"case_id": "dog.v2", "x": 1}, {"case_id": "cat", "sample": 0, "x": 1}]
+    twice = "the evaluator gave 2 rows for this case: which one counts?"
+    assert plain(listed(rows, ["x", "y"], NAMES))[0] == {"x": twice, "y": twice}
+    assert listed(rows, ["x"], NAMES)[1] == {"x": 1.0}
+    assert plain(listed([{"x": 1}, {"x": 2}], ["x"], Names([("cat", 0, [])]))) == [{"x": twice}]
+
+
+def test_names_of_no_case_are_gathered() -> None:
+    names = Names([("cat", 0, [])])
+    rows = [{"case_id": name, "sample": n, "x": 1} for name, n in (("cow", 0), ("cat", 0), ("cat", 1), ("cow", 0))]
+    listed(rows, ["x"], names)
+    assert list(names.unknown) == ["cow", "cat/1"]
+    assert unknown_rows(names.unknown) == "what it says of 2 unknown cases is ignored, the first of them: 'cow'"
+    names = Names([("cat", 0, [])])
+    mapped([rows[:2]], mapping(key="case_id"), ["x", "y"], names)
+    assert unknown_rows(names.unknown) == "what it says of an unknown case is ignored: 'cow'"
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "said"),
+    [
+        (-5.0, 0, 1, "x is -5.0, outside the declared range 0..1"),
+        (1.5, None, 1, "x is 1.5, outside the declared range ..1"),
+        (-0.5, 0, None, "x is -0.5, outside the declared range 0.."),
+        (1.00001, 0, 1, "x is 1.00001, outside the declared range 0..1"),
+        (1.0000001, 0, 1, 1.0000001),
+        (0, 0, 1, 0),
+        (-1e9, None, None, -1e9),
+    ],
+)
+def test_a_value_lies_in_the_declared_range(value: float, low: Any, high: Any, said: object) -> None:
+    measures = [Measure("x", "higher", low, high), Measure("y", "higher", low, high)]
+    found = plain([checked({"x": value, "y": RuntimeError("dark")}, measures)])
+    assert found == [{"x": said, "y": "dark"}]
+    assert isinstance(checked({"x": Measured(value), "y": 0.0}, measures)["x"], Exception) == isinstance(said, str)
 
 
 def test_scores_in_our_own_format() -> None:

@@ -190,6 +190,11 @@ for line in sys.stdin:
     if do == "theirs": answer["output"] = "theirs.png"
     if do == "other": answer["case_id"] = "z"
     if do == "empty": answer = {"text": "no picture"}
+    if do == "nowhere": answer = {"output": "/nope/x.mp4"}
+    if do == "odd": answer = {"foo": 1}
+    if do == "list": print("[1, 2]")
+    if do == "path": answer = {"error": "can't write " + asked["output"]}
+    if do == "fall": sys.exit("can't read " + "x" * 100 + asked["output"])
     if do not in ("theirs", "missing"): Image.new("RGB", (8, 8), (asked["seed"], 0, 0)).save(asked["output"])
     print(json.dumps(answer), flush=True)
     if do == "twice": print(json.dumps(answer), flush=True)
@@ -222,12 +227,51 @@ def test_it_fails_what_it_refuses_and_goes_on() -> None:
     said = words([made.generate([request("a", prompt=do)])[0] for do in ("refuse", "missing", "empty", "p")])
     assert said == [
         "RuntimeError: script.py: no such thing",
-        "FileNotFoundError: script.py ended without an error but left no image",
-        'ValueError: script.py gave no "output": {"text": "no picture"}',
+        "FileNotFoundError: script.py answered 'outputs/a-0.png', but there is no such file",
+        'ValueError: script.py gave no "output": {"text": "no picture"}; allowed: {"output": path} or {"error": "..."}',
         said[-1],
     ]
     assert said[-1].startswith("HeldFile")
     assert len(starts()) == 1
+
+
+def test_an_answer_that_is_no_file_is_named() -> None:
+    [said] = talking().generate([request(prompt="nowhere")])
+    assert isinstance(said, FileNotFoundError)
+    head, *below = str(said).splitlines()
+    assert head == "script.py answered '/nope/x.mp4', but there is no such file"
+    assert below[0] == "  looked for: /nope/x.mp4"
+
+
+def test_json_that_answers_nothing_is_a_wrong_answer_and_other_json_a_log_line() -> None:
+    made = talking(timeout_min=0.2)
+    with pytest.raises(ValueError) as raised:
+        made.generate([request(prompt="odd")])
+    allowed = 'allowed: {"output": path} or {"error": "..."}'
+    assert str(raised.value).splitlines()[0] == f'script.py gave no "output": {{"foo": 1}}; {allowed}'
+    assert isinstance(made.generate([request(prompt="list")])[0], MediaFile)
+    assert len(starts()) == 2, "its right answer, if one comes after the wrong one, is not taken for another case"
+
+
+@pytest.mark.parametrize("said", ["{}", "[]", "[1]", '[{"text": "a"}, {"foo": 1}]', '{"foo": 1}'])
+def test_a_wrong_answer_to_a_batch_is_not_waited_for(said: str) -> None:
+    script = f"print('{{\"n\": 1}}'); print('{{\"ready\": true}}', flush=True); input(); print('{said}', flush=True); input()"
+    made = model(script, output="text", protocol="lines", batch_size=2, timeout_min=0.2)
+    with pytest.raises(ValueError, match=r'gave no "text"|gave answers to something else'):
+        made.generate([request("a"), request("b")])
+
+
+def test_no_first_line_tells_a_work_folder(scratch: Path) -> None:
+    made = talking()
+    [said] = made.generate([request(prompt="path")])
+    assert str(said) == "script.py: can't write outputs/a-0.png"
+    with pytest.raises(ChildProcessError) as raised:
+        made.generate([request(prompt="fall")])
+    assert str(scratch) not in str(raised.value).splitlines()[0]
+    assert str(scratch) in str(raised.value), "below, it is told as it was"
+    script = "import sys; sys.exit('no room in ' + sys.argv[1])"
+    with pytest.raises(ChildProcessError, match=r"exit code 1: no room in outputs\n"):
+        model(script, "{outputs}").generate([request()])
 
 
 def test_the_program_may_answer_with_a_file_elsewhere_which_is_copied(tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ from msgspec import Meta
 from benchmark.errors import Problem
 from benchmark.metrics import Item
 from benchmark.metrics.choice import name_problems
-from benchmark.metrics.outside.declared import measures_of
+from benchmark.metrics.outside.declared import checked, measures_of
 from benchmark.metrics.outside.handover import Handed, hand_over, wrong_names
 from benchmark.metrics.outside.result_files import ResultFiles, States, find, matches, read, state
-from benchmark.metrics.outside.result_rows import Names, Outcome, listed, mapped
+from benchmark.metrics.outside.result_rows import Names, Outcome, listed, mapped, unknown_rows
 from benchmark.model import Kind
 from benchmark.programs import Program, Word
 from benchmark.programs.call import call
@@ -27,6 +27,7 @@ WHERE = "metrics.command"  # whatever name a copy of the option has
 ALWAYS = ("cases", "scores", "outputs", "results", "device", "python", "options.")
 SINGLE = ("output", "case_id", "sample", "seed", "category", "prompt", "image", "video", "input.", "fields.")
 IN_LINKS = ("case_id", "sample", "suffix", "category", "prompt", "fields.")
+LINK_FIX = "name outputs by {case_id} and {sample}; {prompt:.180} is cut after 180 characters"
 Outcomes = dict[str, Outcome]
 
 
@@ -69,7 +70,7 @@ class Command:
         yield from self._program.problems(self._vocabulary(self.per == "case"))
         yield from self._undeclared
         yield from name_problems("command", self.names, self._known)
-        yield from Vocabulary(IN_LINKS).problems(f"{WHERE}.link_as", self.link_as)
+        yield from Vocabulary(IN_LINKS, cuts=True).problems(f"{WHERE}.link_as", self.link_as)
         if self.results:
             yield from self._mapping_problems(self.results)
         elif self.command and "scores" not in self._program.placeholders():
@@ -86,7 +87,7 @@ class Command:
     def review(self, cases: Iterable[Case], samples: int) -> Iterator[Problem]:
         """Yield a problem if outputs would be linked under the same name, or under one that no file can have."""
         for wrong in wrong_names(self.link_as, cases, samples, unique=self.per != "case"):
-            yield Problem(f"{WHERE}.link_as", wrong, self.link_as, fix="name outputs by {case_id} and {sample}")
+            yield Problem(f"{WHERE}.link_as", wrong, self.link_as, fix=LINK_FIX)
 
     def identity(self) -> dict[str, str]:
         """Return the sha256 of the files that the command names."""
@@ -105,10 +106,10 @@ class Command:
         Raises: ChildProcessError, TimeoutError, FileNotFoundError or ValueError, unless the call is for the whole run.
         """
         try:
-            return list(self._score(items))
+            return [checked(outcomes, self.measures) for outcomes in self._score(items)]
         except (OSError, ValueError, KeyError) as error:
             if self.per != "run":
-                raise
+                raise bare(error).with_traceback(error.__traceback__) from error.__cause__
             return [bare(error)] * len(items)
 
     def _score(self, items: Sequence[Item]) -> list[Outcomes]:
@@ -121,24 +122,30 @@ class Command:
         before = self._result_states(values, handed)
         log = call(self._program, values | single, folder.path, self.timeout_min)
         try:
-            return self._read(values, handed, before)
+            names = Names([one.name for one in handed])
+            found = self._read(values, handed, before, names)
+            if names.unknown:
+                log.write(unknown_rows(names.unknown))
+            return found
         except (FileNotFoundError, ValueError) as error:
             kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
             raise kind(f"{self._program.name}: {error}{log.last_words()}") from error
 
-    def _read(self, values: dict[str, str], handed: Sequence[Handed], before: States) -> list[Outcomes]:
+    def _read(self, values: dict[str, str], handed: Sequence[Handed], before: States, names: Names) -> list[Outcomes]:
         """Return the outcomes that the program left: in the file for scores, or in result files of its own."""
         wanted = [measure.name for measure in self.measures]
         if not self.results:
-            return listed(read(find(values["scores"], before)[0]), wanted, Names([one.name for one in handed]))
+            return listed(read(find(values["scores"], before)[0]), wanted, names)
         if not self._one_by_one:
             documents = [read(path) for path in find(self._pattern(values), before)]
-            return mapped(documents, self.results, wanted, Names([one.name for one in handed]))
+            return mapped(documents, self.results, wanted, names)
         found: list[Outcomes] = []
         for one in handed:
             try:
                 documents = [read(path) for path in find(self._pattern(values | one.values), before)]
-                found += mapped(documents, self.results, wanted, Names([one.name]))
+                own = Names([one.name])
+                found += mapped(documents, self.results, wanted, own)
+                names.note(own.unknown)
             except (FileNotFoundError, ValueError) as error:
                 found.append(dict.fromkeys(wanted, bare(error)))
         return found

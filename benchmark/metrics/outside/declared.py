@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from benchmark.errors import Problem, closest, some
-from benchmark.metrics import Measure
+from benchmark.metrics import Measure, Measured
 
 DIRECTIONS = ("higher", "lower", "neither")
+ROUNDING = 1e-6  # that a value may be beyond its range, relative to the bound: such as a cosine in float32
 SETTINGS = ("direction", "low", "high", "unit", "needs")
 
 
@@ -25,6 +26,30 @@ def measures_of(given: Any, where: str) -> tuple[tuple[Measure, ...], list[Probl
     if problems:
         return (), problems
     return tuple(msgspec.convert({"name": name, **settings}, Measure) for name, settings in given.items()), []
+
+
+def in_range(value: float, measure: Measure) -> bool:
+    """Return whether a value lies in the declared range, but for rounding."""
+    low, high = measure.low, measure.high
+    below = low is not None and value < low - ROUNDING * max(1.0, abs(low))
+    above = high is not None and value > high + ROUNDING * max(1.0, abs(high))
+    return not (below or above)
+
+
+def checked(
+    outcomes: Mapping[str, float | Measured | Exception], measures: Sequence[Measure]
+) -> dict[str, float | Measured | Exception]:
+    """Return the outcomes by measure, with an exception in the place of a value that is outside its declared range."""
+    found = dict(outcomes)
+    for measure in measures:
+        outcome = found[measure.name]
+        if isinstance(outcome, Exception):
+            continue
+        value = outcome.value if isinstance(outcome, Measured) else outcome
+        if not in_range(value, measure):
+            ends = ("" if end is None else f"{end:g}" for end in (measure.low, measure.high))
+            found[measure.name] = ValueError(f"{measure.name} is {value}, outside the declared range {'..'.join(ends)}")
+    return found
 
 
 def _wrong(where: str, name: str, settings: Any) -> Iterator[Problem]:

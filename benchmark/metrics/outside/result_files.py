@@ -15,6 +15,10 @@ DELIMITERS = {".csv": ",", ".tsv": "\t"}
 States = Mapping[Path, tuple[int, ...]]
 
 
+class Table(list[dict[str, str]]):
+    """The rows of a .csv or .tsv file, in which numbers too are text."""
+
+
 @dataclass(frozen=True)
 class Value:
     """Where a row has a measure: `value` (JMESPath), times `scale`; `rows` where this measure has rows of its own."""
@@ -75,7 +79,7 @@ def read(path: Path) -> Any:
     try:
         text = path.read_text(encoding="utf-8-sig")
         if delimiter := DELIMITERS.get(suffix):
-            return list(csv.DictReader(text.splitlines(), delimiter=delimiter))
+            return Table(csv.DictReader(text.splitlines(), delimiter=delimiter))
         if suffix == ".jsonl":
             return [json.loads(line) for line in text.splitlines() if line.strip()]
         return json.loads(text)

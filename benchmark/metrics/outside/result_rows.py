@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import PurePath
 from typing import Any
 
 from benchmark.metrics import Measured
-from benchmark.metrics.outside.result_files import ResultFiles, Value
+from benchmark.metrics.outside.result_files import ResultFiles, Table, Value
 from benchmark.programs.folder import bare
 
 Outcome = float | Measured | Exception
@@ -18,6 +19,7 @@ SUFFIXES = {".mp4", ".mov", ".mkv", ".avi", ".webm", ".gif", ".png", ".jpg", ".j
 
 def rows_of(document: Any, expression: str | None) -> list[Any]:
     """Return the rows in a document; what is no list is one row."""
+    document = list(document) if isinstance(document, Table) else document  # JMESPath knows types by their names
     found = search(expression, document) if expression else document
     return [] if found is None else list(found) if isinstance(found, list) else [found]
 
@@ -32,12 +34,17 @@ def search(expression: str, row: Any) -> Any:
         raise ValueError(f"{expression}: {error}") from error
 
 
-def number(given: Any, what: str) -> float:
-    """Return a result as a number. Raises: ValueError for null, NaN, a list, text that is none."""
+def number(given: Any, what: str, as_text: bool = False) -> float:
+    """Return a result as a number; with `as_text`, it may be the text of one.
+
+    Raises: ValueError for null, NaN, true, a list, text that is no number or must not be one.
+    """
     if given is None or given == "":
         raise ValueError(f"the evaluator gave no {what}")
     if isinstance(given, (list, dict)):
         raise ValueError(f"{what} is no number but {json.dumps(given):.80}; a JMESPath such as avg(...) makes one")
+    if isinstance(given, bool) or (isinstance(given, str) and not as_text):
+        raise ValueError(f"{what} is no number but {json.dumps(given, ensure_ascii=False):.80}")
     try:
         value = float(given)
     except ValueError:
@@ -48,12 +55,13 @@ def number(given: Any, what: str) -> float:
 
 
 class Names:
-    """What each of several items may be called in a result file."""
+    """What each of several items may be called in a result file; `unknown` gathers names there that are of none of them."""
 
     def __init__(self, items: Sequence[tuple[str, int, Sequence[PurePath]]]) -> None:
         """`items` has for each its case's id, its sample and the paths under which the evaluator has seen its output."""
         self.count = len(items)
-        self._exact: dict[tuple[str, int], int] = {}
+        self.unknown: dict[str, None] = {}  # in the order of the rows
+        self._exact: dict[tuple[str, float], int] = {}
         self._loose: dict[str, set[int]] = {}
         for index, (case_id, sample, paths) in enumerate(items):
             self._exact[case_id, sample] = index
@@ -63,7 +71,10 @@ class Names:
 
     def exactly(self, case_id: Any, sample: Any) -> int | None:
         """Return which item has this case and sample, None if none."""
-        return self._exact.get((as_key(case_id), int(number(sample, "sample"))))
+        found = self._exact.get((as_key(case_id), number(sample, "sample", as_text=True)))
+        if found is None:
+            self.note([as_key(case_id) if sample in (0, "0") else f"{as_key(case_id)}/{as_key(sample)}"])
+        return found
 
     def find(self, key: Any) -> int | None:
         """Return which item a row's key names, None if none. Raises: ValueError if it may be several."""
@@ -75,7 +86,20 @@ class Names:
                 raise ValueError(f"{text} names several outputs: set results.sample, or put {{sample}} into link_as")
             if found:
                 return next(iter(found))
+        self.note([text])
         return None
+
+    def note(self, names: Iterable[str]) -> None:
+        """Keep those of the names that are of no item."""
+        self.unknown |= {name: None for name in names if name not in self._loose}
+
+
+def unknown_rows(names: Collection[str]) -> str:
+    """Return what the log says of rows that are of no item."""
+    first = next(iter(names))
+    if len(names) == 1:
+        return f"what it says of an unknown case is ignored: {first!r:.100}"
+    return f"what it says of {len(names)} unknown cases is ignored, the first of them: {first!r:.100}"
 
 
 def as_key(key: Any) -> str:
@@ -94,14 +118,13 @@ def mapped(
     for measure in measures:
         spec = mapping.value_of(measure)
         expression = mapping.rows if spec.rows is None else spec.rows
-        rows = [row for document in documents for row in rows_of(document, expression)]
-        for row in rows:
-            index = _whose(row, mapping, names)
+        rows = [(row, isinstance(all_of, Table)) for all_of in documents for row in rows_of(all_of, expression)]
+        whose = [_whose(row, mapping, names) for row, _ in rows]
+        counts = Counter(whose)
+        for index, (row, as_text) in zip(whose, rows, strict=True):
             if index is not None:
-                twice = measure in found[index]
-                found[index][measure] = (
-                    ValueError("the evaluator gave two rows for it") if twice else _at(row, spec, measure)
-                )
+                several = counts[index] > 1
+                found[index][measure] = _several(counts[index]) if several else _at(row, spec, measure, as_text)
         why = "no row for it" if rows or not expression else f"no rows: {expression} finds nothing"
         for outcomes in found:
             outcomes.setdefault(measure, ValueError(f"the evaluator gave {why}"))
@@ -117,9 +140,13 @@ def _whose(row: Any, mapping: ResultFiles, names: Names) -> int | None:
     return names.exactly(key, search(mapping.sample, row))
 
 
-def _at(row: Any, spec: Value, measure: str) -> Outcome:
+def _several(count: int) -> Exception:
+    return ValueError(f"the evaluator gave {count} rows for this case: which one counts?")
+
+
+def _at(row: Any, spec: Value, measure: str, as_text: bool) -> Outcome:
     try:
-        return number(search(spec.value, row), measure) * spec.scale
+        return number(search(spec.value, row), measure, as_text) * spec.scale
     except ValueError as error:
         return bare(error)
 
@@ -131,13 +158,17 @@ def listed(document: Any, measures: Sequence[str], names: Names) -> list[dict[st
     of a single item, "case_id" may be left out, and the list around it. Raises: ValueError for anything else.
     """
     found: list[dict[str, Outcome]] = [{} for _ in range(names.count)]
+    counts: Counter[int] = Counter()
     for row in document if isinstance(document, list) else [document]:
         if not isinstance(row, dict) or not ("case_id" in row or names.count == 1):
             raise ValueError(f'scores are a list of {{"case_id": ..., "<measure>": ...}}, not {json.dumps(row):.80}')
         index = names.exactly(row["case_id"], row.get("sample", 0)) if "case_id" in row else 0
         if index is not None:
-            found[index] |= {measure: _listed(row[measure], measure) for measure in measures if measure in row}
-    for outcomes in found:
+            counts[index] += 1
+            found[index] = {measure: _listed(row[measure], measure) for measure in measures if measure in row}
+    for index, outcomes in enumerate(found):
+        if counts[index] > 1:
+            outcomes |= {measure: _several(counts[index]) for measure in measures}
         for measure in measures:
             outcomes.setdefault(measure, ValueError(f"the evaluator gave no {measure} for it"))
     return found
