@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -23,6 +23,7 @@ WORDS = {
     int: "a whole number",
     float: "a number",
     str: "text",
+    Path: "a path",
     dict: "settings (key: value)",
 }
 
@@ -102,7 +103,9 @@ def bind(
             bound[name] = value
         else:
             fix = closest(name, names, prefix)
-            problems.append(Problem(f"{prefix}{name}", "unknown option", repr(value), some(names, 30) or "none", fix))
+            problems.append(
+                Problem(f"{prefix}{name}", "unknown option", plainly(value), some(names, 30) or "none", fix)
+            )
     for name in names:
         if name not in arguments and parameters[name].default is inspect.Parameter.empty:
             problems.append(Problem(f"{prefix}{name}", "is required and not given", fix=f"set {prefix}{name}=..."))
@@ -115,6 +118,11 @@ def convert(value: Any, annotation: Any) -> Any:
         return msgspec.convert(value, annotation, dec_hook=_special)
     except TypeError:
         return value
+
+
+def plainly(value: Any) -> str:
+    """Return a value as it stands in YAML and on the command line."""
+    return "null" if value is None else repr(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def in_words(hint: Any) -> str:
@@ -147,7 +155,7 @@ def _mistyped(where: str, value: Any, hint: Any, said: str) -> Problem:
     at = f" (at {said.rpartition('`$')[2].strip('`')})" if "`$" in said else ""
     of_its_kind = isinstance(value, (int, float)) and not isinstance(value, bool) and "number" in allowed
     wrong = "value out of range" if of_its_kind and any(c in said for c in "<>") else f"wrong value{at}"
-    return Problem(where, wrong, repr(value), allowed, fix)
+    return Problem(where, wrong, plainly(value), allowed, fix)
 
 
 def _special(kind: type, value: Any) -> Any:

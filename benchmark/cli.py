@@ -189,7 +189,8 @@ def _hydra(command: Command, composed: list[Composed]) -> None:
             refused.append(error)
             return
         multirun = own.mode is not None and own.mode.name == "MULTIRUN"
-        overrides = [text for text in own.overrides.task if not key_of(text).startswith("hydra")]
+        given = [text.removeprefix("++") for text in own.overrides.task]  # which we may have added
+        overrides = [text for text in given if not key_of(text).startswith("hydra")]
         composed.append(Composed(plain, dict(own.runtime.choices), overrides, multirun, command.flags))
 
     with _quiet_hydra(command.words):

@@ -60,6 +60,10 @@ def build_all(config: Config, with_dataset: bool = True, matched: bool = True) -
     built: dict[str, Any] = {}
     problems = plugin_problems(config.plugins)
     for where, (spec, protocols) in places.items():
+        if where.startswith("metrics.") and "_target_" not in spec:
+            built[where], found = None, [_not_chosen(where, config)]
+            problems += found
+            continue
         built[where], found = build(spec, protocols, where, config.plugins)
         problems += found or _own_problems(where, built[where])
     parts = Components(
@@ -70,6 +74,13 @@ def build_all(config: Config, with_dataset: bool = True, matched: bool = True) -
         output=built["model"].output if built["model"] else None,
     )
     return parts, problems + (_mismatched(parts) if matched else [])
+
+
+def _not_chosen(where: str, config: Config) -> Problem:
+    name = where.partition(".")[2]
+    chosen = [option for option, spec in config.metrics.items() if "_target_" in spec]
+    fix = f"metrics=[{','.join([*chosen, name])}]"
+    return Problem(where, "has settings, but is not among the metrics chosen", some(chosen), fix=fix)
 
 
 def without_filters(spec: Mapping[str, Any]) -> dict[str, Any]:

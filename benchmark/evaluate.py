@@ -28,6 +28,8 @@ class Evaluation:
         everything = len(self.context.cases) * self.context.frozen.samples
         sizes = {option: metric.batch_size or everything for option, metric in self.metrics.items()}
         self._sizes, self.batch = sizes, max(sizes.values(), default=1)
+        needs = {need for metric in self.metrics.values() for measure in metric.measures for need in measure.needs}
+        self._compares = "reference" in needs
         decodes = any(getattr(metric, "decodes", True) for metric in self.metrics.values())
         decodes = decodes and any(prediction.files for prediction in self.context.made.values())
         self.threads = self.ahead = 1 if decodes else 0
@@ -62,6 +64,8 @@ class Evaluation:
         """Decode the clip ahead of its turn."""
         assert scoring.item
         scoring.item.clip.preload()
+        if self._compares and "reference" in scoring.item.case.inputs:
+            scoring.item.input("reference").preload()
 
     def work(self, scorings: Sequence[Scoring]) -> list[list[Line]]:
         """Return all scores of each prediction; a metric's exception fails that metric of that prediction alone."""

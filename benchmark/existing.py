@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from benchmark.leaks import secret_problems
 from benchmark.resources import package_problems, resource_problems
 from benchmark.settings import setting_problems
 from benchmark.store import Store
+from benchmark.weights import applied, environment
 
+KEPT = ("keep_media", "cache_dir", "offline")  # of the run as well, unless given
 TAKEN = ("model", "dataset", "prompts", "media", "seed", "samples", "limit")
 
 
@@ -31,6 +34,15 @@ def plan_on_existing(invocation: Invocation, on: Store | None) -> Plan:
     if store is None:
         raise UserError([*problems, *found])
     old = reuse.newest_config(store)
+    kept = {key: getattr(old, key) for key in KEPT if not invocation.gave(key)}
+    invocation = replace(invocation, config=msgspec.structs.replace(config, **kept))
+    config = invocation.config
+    with applied(environment(config.cache_dir, config.offline)):
+        return _plan_on(invocation, store, old, problems)
+
+
+def _plan_on(invocation: Invocation, store: Store, old: Frozen, problems: list[Problem]) -> Plan:
+    config = invocation.config
     problems += _contradictions(invocation, store, old)
     table = read_cases(store)
     plugins = list(dict.fromkeys([*old.plugins, *config.plugins]))

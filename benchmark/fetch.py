@@ -44,12 +44,13 @@ class Lacking:
 
 def lacking(components: Mapping[str, Any]) -> list[Lacking]:
     """Return the weights that the components (by config key) can't load, each once."""
-    found: dict[Weights, Lacking] = {}
+    found: dict[str, Lacking] = {}
     for where, component in components.items():
         if isinstance(component, Weighted):
             for weights in component.weights():
-                if weights not in found and (wrong := weights.wrong()):
-                    found[weights] = Lacking(where, weights, wrong)
+                name = weights.repository or str(weights.path)
+                if name not in found and (wrong := weights.wrong()):
+                    found[name] = Lacking(where, weights, wrong)
     return list(found.values())
 
 

@@ -19,6 +19,7 @@ from benchmark.records import Abandon, Death, End, Key, Life, Start, Status
 from benchmark.store import Store
 
 BLOCK_BYTES = 1 << 24  # read at a time, so that memory holds states and not lines
+UNLIMITED = 1_000_000  # attempts, where one more is to be had whatever happened before
 TIMED_OUT = "timed out"  # the one reason to leave in order that speaks against the cases in hand
 
 

@@ -6,7 +6,7 @@ import re
 from array import array
 
 MOST_BYTES = 200
-PLAIN = re.compile(rf"\w[\w .,=+-]{{0,{MOST_BYTES - 1}}}", re.ASCII)
+PLAIN = re.compile(rf"\w[\w .,=+-]{{0,{MOST_BYTES - 1}}}(?<! )", re.ASCII)
 FIX = "use letters, digits, - and _"
 
 
@@ -21,6 +21,8 @@ def unsafe(name: str) -> str:
         return "holds a control character, a backslash or a double quote"
     if any(0xD800 <= ord(character) < 0xE000 for character in name):
         return "holds half a character"
+    if any(part != part.strip() for part in parts):
+        return "opens or ends with a space"
     if any(part.startswith(".") for part in parts):
         return "opens with a dot"
     if any(len(part.encode()) > MOST_BYTES for part in parts):

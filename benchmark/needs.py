@@ -12,7 +12,7 @@ import msgspec
 
 from benchmark.cases import CaseTable, decode_case, shortened
 from benchmark.errors import Problem, blame
-from benchmark.media import PICTURE_SUFFIXES, check_image
+from benchmark.media import CLIP_SUFFIXES, PICTURE_SUFFIXES, check_image, probe
 from benchmark.prompts import Prompts
 from benchmark.records import Case, encode
 from benchmark.store import prediction_digest
@@ -135,7 +135,9 @@ class _Files:
         if path not in self._known:
             self._known[path] = ""
             try:
-                if path.lower().endswith((*PICTURE_SUFFIXES, ".gif")) and not _plainly_whole(Path(path)):
+                if path.lower().endswith(CLIP_SUFFIXES):
+                    probe(Path(path))
+                elif path.lower().endswith(PICTURE_SUFFIXES) and not _plainly_whole(Path(path)):
                     check_image(Path(path))
                 self._known[path] = prediction_digest({role: Path(path)})
             except (OSError, ValueError) as error:

@@ -5,6 +5,7 @@ All mistakes are collected and shown together. Planning leaves no trace; `freeze
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -19,7 +20,7 @@ from benchmark.fetch import weight_problems
 from benchmark.fitting import Fitted, fit
 from benchmark.invocation import Invocation, Plan
 from benchmark.leaks import secret_problems
-from benchmark.ledger import Pass
+from benchmark.ledger import UNLIMITED, Pass
 from benchmark.resources import disk_problems, needed_mb, package_problems, resource_problems
 from benchmark.settings import setting_problems
 from benchmark.store import Store
@@ -34,9 +35,9 @@ def plan(invocation: Invocation, within_sweep: bool = False, on: Store | None = 
     `within_sweep` leaves it to the sweep which run to go on with; `on` is the run that mode=eval or viz works on.
     """
     config = invocation.config
+    if config.mode in ("eval", "viz"):
+        return plan_on_existing(invocation, on)
     with applied(environment(config.cache_dir, config.offline)):
-        if config.mode in ("eval", "viz"):
-            return plan_on_existing(invocation, on)
         return _plan_afresh(invocation, within_sweep)
 
 
@@ -48,7 +49,8 @@ def _plan_afresh(invocation: Invocation, within_sweep: bool) -> Plan:
     fitted = fit(parts, config.metrics, table, config.plugins, scores)
     loaded = {"model": parts.model} | ({f"metrics.{name}": m for name, m in fitted.metrics.items()} if scores else {})
     unloadable, to_bring = weight_problems(invocation, loaded)
-    problems += [*found, *fitted.problems, *unloadable]
+    problems += [*found, *fitted.problems]
+    problems += [problem for problem in unloadable if not _said(problem, problems)]
     problems += [*setting_problems(invocation), *resource_problems(config), *secret_problems(config)]
     problems += package_problems(config, loaded)
     named, found = (None, []) if within_sweep else _named_run(invocation)
@@ -66,6 +68,11 @@ def _plan_afresh(invocation: Invocation, within_sweep: bool) -> Plan:
     if problems := disk_problems([planned]):
         raise UserError(problems)
     return planned
+
+
+def _said(problem: Problem, problems: Sequence[Problem]) -> bool:
+    """Return whether something else is wrong with the component already, so that missing weights are no wonder."""
+    return any(other.where.startswith(f"{problem.where}.") for other in problems)
 
 
 def _exclusions(table: CaseTable) -> list[str]:
@@ -136,7 +143,7 @@ def _freeze(invocation: Invocation, parts: Components, table: CaseTable, fitted:
         plugin_folders=plugin_folders(config.plugins),
         cases=CaseSet(len(table.ids), table.digest, table.excluded.count),
         prediction=Identity(keys),
-        infer=Pass(max_attempts=config.max_attempts),
+        infer=Pass(max_attempts=UNLIMITED if getattr(parts.model, "always_retried", False) else config.max_attempts),
         debug=config.debug,
         keep_media=config.keep_media,
         cache_dir=config.cache_dir,

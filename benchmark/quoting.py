@@ -15,11 +15,7 @@ NOT_TEXT = re.compile(r"[\d_.e+-]+|true|false|inf|nan", re.IGNORECASE)
 LISTS = re.compile(r"\[[^\[\]{}]*\](?:\s*,\s*\[[^\[\]{}]*\])*")
 LIST_ITEM = re.compile(r"""\s*('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^,]*?)\s*(?:,|$)""")
 TEXT_KEYS = ("name", "output_root", "reuse", "cache_dir", "dataset.path", "dataset.id", "model.path")
-# Settings that take keys of the user's own, which Hydra otherwise wants a + for.
-OPEN = re.compile(
-    r"((model|dataset|prompts)|metrics\.\w+)\."
-    r"(call|\w+_kwargs|generation|options|fields|columns|environment|measures)\.\S+"
-)
+COMPONENT = re.compile(r"((model|dataset|prompts)|metrics\.\w+)\.[^.=]\S*")  # keys that the component's class judges
 PROMPT = "dataset.prompt"  # whatever it is, it is text
 TEXT_LISTS = ("dataset.ids", "dataset.categories")
 
@@ -30,8 +26,8 @@ def quote_overrides(overrides: Sequence[str], multirun: bool) -> list[str]:
 
 
 def _added(override: str) -> str:
-    """Return the override of a key below an open setting as one that adds the key where it is not there yet."""
-    return f"++{override}" if OPEN.fullmatch(override.partition("=")[0]) else override
+    """Return the override of a component's argument as one that adds the key where the option's YAML leaves it out."""
+    return f"++{override}" if COMPONENT.fullmatch(override.partition("=")[0]) else override
 
 
 def _quote(override: str, multirun: bool) -> str:

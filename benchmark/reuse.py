@@ -16,7 +16,7 @@ import msgspec
 from benchmark.config import Frozen, read_frozen
 from benchmark.errors import Problem, UserError, closest, some
 from benchmark.journal import Watcher
-from benchmark.ledger import Ledger, Pass
+from benchmark.ledger import UNLIMITED, Ledger, Pass
 from benchmark.merge import predictions, set_digest
 from benchmark.records import digest
 from benchmark.store import Store
@@ -24,7 +24,6 @@ from benchmark.store import Store
 ABSENT = "(absent)"
 CONTENT = "(content)"
 NEWEST_LOOKED_AT = 50
-UNLIMITED = 1_000_000  # attempts, when redo=[failed] asks for one more whatever happened before
 
 Differences = dict[str, tuple[Any, Any]]
 

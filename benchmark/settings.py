@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from benchmark.errors import Problem, closest, some
 from benchmark.invocation import Invocation
 from benchmark.names import unsafe
@@ -16,6 +18,8 @@ def setting_problems(invocation: Invocation) -> list[Problem]:
     for where, name in names.items():
         if (why := unsafe(name)) and not (invocation.partial and not name.strip("-")):
             problems.append(Problem(where, f"can't name a folder: {why}", name, fix="use letters, digits, - and _"))
+    if config.cache_dir is not None and (cache := Path(config.cache_dir).expanduser()).exists() and not cache.is_dir():
+        problems.append(Problem("cache_dir", "is no folder", config.cache_dir, fix="name a folder, new or old"))
     words = [*REDO_WORDS, *config.metrics]
     for word in config.redo:
         if word not in words:

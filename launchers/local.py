@@ -70,7 +70,7 @@ def drain(store: Store, frozen: Frozen, stage: str, journal: Journal) -> list[st
             for slot in slots:
                 slot.kill()
     if interrupts.count:
-        raise Interrupted("stopped by Ctrl-C")
+        raise Interrupted("stopped by Ctrl-C or a signal")
     if any(slot.disk_full for slot in slots):
         raise DiskFull(f"no space left for {store.folder}")
     return [f"{slot.place.worker} {slot.ended}" for slot in slots if slot.ended]

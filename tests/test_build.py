@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from msgspec import Meta
 
-from benchmark.build import bind, build, in_words
+from benchmark.build import bind, build, in_words, plainly
 from benchmark.dataset import Dataset
 from benchmark.metrics import Metric, SetMetric
 from benchmark.model import Model
@@ -41,14 +41,14 @@ def test_arguments_arrive_as_their_types() -> None:
         ("count", True, "a whole number >= 1 and <= 9", ""),
         ("kind", "exakt", "fast or exact", "did you mean `exact`?"),
         ("share", "half", "a number", ""),
-        ("root", 3, "Path", ""),
+        ("root", 3, "a path", ""),
         ("names", [1], "a list (text) or null", ""),
         ("limit", "all", "a whole number or auto or null", ""),
     ],
 )
 def test_wrong_values_say_what_is_allowed(name: str, value: Any, allowed: str, fix: str) -> None:
     _, problems = bind(Argued, {"count": 1, name: value}, "model")
-    assert [(p.where, p.given, p.allowed, p.fix) for p in problems] == [(f"model.{name}", repr(value), allowed, fix)]
+    assert [(p.where, p.given, p.allowed, p.fix) for p in problems] == [(f"model.{name}", plainly(value), allowed, fix)]
 
 
 def test_all_wrong_arguments_are_told_at_once() -> None:

@@ -86,6 +86,14 @@ def test_nothing_goes_before_it_is_scored(shapes: Any) -> None:
     assert media(shapes) == []
 
 
+def test_a_run_keeps_to_what_it_was_started_with(shapes: Any) -> None:
+    shapes.run("keep_media=none", "cache_dir=caches", "mode=infer")
+    shapes.run("mode=eval")
+    assert media(shapes) == []
+    config = latest(shapes, "configs/config.yaml").read_text()
+    assert "keep_media: none" in config and "cache_dir: caches" in config
+
+
 def test_scoring_what_is_gone_is_refused_and_the_scores_that_are_there_stay(shapes: Any) -> None:
     shapes.run("keep_media=none")
     before = latest(shapes, "results/shapes/scores.jsonl").read_bytes()

@@ -77,7 +77,7 @@ class Folder:
         root = self.path.expanduser().absolute()
         self._bad = BadRows(self.skip_bad)
         seen: dict[str, str] = {}
-        inputs = Inputs(str(root), cache_folder(), check_pictures=self.skip_bad)
+        inputs = Inputs(str(root), cache_folder(), check_media=self.skip_bad)
         for name in self._chosen(root):
             try:
                 yield self._case(root, name, inputs, seen)

@@ -65,7 +65,8 @@ class Model(Protocol):
     `version` is raised whenever the same arguments give other outputs: it is part of every prediction's fingerprint.
     `needs` names what each case must have: input roles ("image") or fields ("fields.move").
     `batch_size` is the number of requests `generate` gets at most. `decodes`, where a class has it and it is False, says that
-    input pictures are not asked for as pixels, so none are decoded ahead.
+    input pictures are not asked for as pixels, so none are decoded ahead. `always_retried`, where a class has it and it is
+    True, says that failed cases may be tried any number of times, as it costs nothing.
     `execution_only`, where a class has it, names arguments that change how the work is done and not what comes out, such as
     batch_size: they are left out of the fingerprint. The same holds for metrics.
     """

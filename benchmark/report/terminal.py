@@ -131,6 +131,8 @@ def _tables(summary: Summary, console: Console) -> list[Table]:
         if fits(table := _by_column(summary, tall)):
             return [table]
     by_row = _by_row(summary, console.width)
+    if not _categories(summary):
+        return by_row
     return [by_row[0], means] if fits(means := _means(summary)) else by_row
 
 

@@ -381,3 +381,16 @@ def test_each_folder_is_read_once_however_many_cases_ask(tmp_path: Path, monkeyp
     assert "500 of 600 outputs found" in said(model, wanted)[1]
     assert all(isinstance(ask(model, case), MediaFile) for case in wanted[:50])
     assert sorted(read) == [str(tmp_path), *(str(tmp_path / str(folder)) for folder in range(10))]
+
+
+def test_a_file_that_comes_late_is_found_by_the_same_command_however_often_it_was_missed(lab: Any) -> None:
+    (lab.folder / "outs").mkdir()
+    for i in range(11):
+        (lab.folder / "outs" / f"c{i:02d}.txt").write_text("words")
+    words = ("model=precomputed", "model.path=outs", "debug=true", "name=late")
+    for _ in range(5):
+        said = lab(*words)
+        assert said.code == 1 and "--redo-failed" not in said.out
+    (lab.folder / "outs" / "c11.txt").write_text("at last")
+    assert lab(*words).code == 0
+    assert len(lab.runs("late")) == 1

@@ -194,6 +194,13 @@ def test_without_categories_metrics_or_failures():
     assert _shown(_summary({})) == "Predictions: 56/56 ok\n"
 
 
+def test_many_metrics_without_categories_make_one_table():
+    shown = _shown(_summary({f"basic/measure_{i}": _metric(_stats(0.5, 0.1)) for i in range(6)}))
+    assert shown.count("─" * 20) and "measure_5" in shown
+    assert not any(line.startswith("mean ") and "measure" in line for line in shown.splitlines())
+    assert sum(set(line.strip()) == {"─"} for line in shown.splitlines()) == 1
+
+
 def test_a_category_without_a_name_or_named_overall():
     metrics = {"a/x": _metric(_stats(0.5), {"": _stats(0.25), "overall": _stats(0.75)})}
     for width in (80, 24):

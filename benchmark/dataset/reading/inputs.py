@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmark.dataset.reading.unpack import KNOWN, decoded, opens_like_media, suffix_of, unpack
 from benchmark.errors import Problem, UserError
-from benchmark.media import PICTURE_SUFFIXES, check_image
+from benchmark.media import CLIP_SUFFIXES, PICTURE_SUFFIXES, check_image, probe
 
 
 class Unusable(Exception):
@@ -24,12 +24,12 @@ class Unusable(Exception):
 class Inputs:
     """Where input files are: relative paths begin at `root`, content is unpacked into `unpack_dir`.
 
-    `check_pictures` opens each picture. The plan does so too, but it can only refuse the run, not leave out the row.
+    `check_media` opens each picture and clip. The plan does so too, but it can only refuse the run, not leave out the row.
     """
 
     root: str
     unpack_dir: Path
-    check_pictures: bool
+    check_media: bool
 
     def path(self, value: Any) -> str:
         """Return the absolute path of the file that a value means. Raises: Unusable."""
@@ -59,9 +59,9 @@ class Inputs:
         return path
 
     def _whole(self, path: str) -> str:
-        if self.check_pictures and path.lower().endswith(PICTURE_SUFFIXES):
+        if self.check_media and path.lower().endswith((*PICTURE_SUFFIXES, *CLIP_SUFFIXES)):
             try:
-                check_image(Path(path))
+                check_image(Path(path)) if path.lower().endswith(PICTURE_SUFFIXES) else probe(Path(path))
             except ValueError as error:
                 raise Unusable(str(error).removeprefix(f"{path} "), path) from error
         return path

@@ -103,7 +103,7 @@ class Table:
     def _cases_of(self, path: Path, prefix: str) -> Iterator[Case]:
         layout, bad, suffix = self._layout, self._bad, path.suffix.lower()
         root = (layout.root or path.parent).expanduser().absolute()
-        inputs = Inputs(str(root), layout.unpack_dir, check_pictures=bad.skip)
+        inputs = Inputs(str(root), layout.unpack_dir, check_media=bad.skip)
         unit, told_encoding = "row" if suffix in NUMBERED else "line", False
         try:
             for row in READERS.get(suffix, read_lines)(path, lambda names: layout.choose(names, path.name)):

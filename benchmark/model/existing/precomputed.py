@@ -40,6 +40,8 @@ class Precomputed:
     batch_size: Annotated[int, Meta(ge=1)] = 8
 
     version: ClassVar[str] = "1"
+    decodes: ClassVar[bool] = False
+    always_retried: ClassVar[bool] = True  # a file that is missing today may be there tomorrow
     execution_only: ClassVar[tuple[str, ...]] = ("batch_size",)
     needs: ClassVar[tuple[str, ...]] = ()
 
