@@ -195,6 +195,30 @@ def test_a_process_that_stays_ends_with_its_worker_and_starts_with_the_next(benc
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+def test_what_a_worker_and_its_supervisor_leave_when_both_are_killed_goes_with_the_next_worker(bench: Bench) -> None:
+    model(bench, STAYS, words=[], output="image", protocol="lines")
+    (bench.folder / "hold").touch()
+    process = start(bench)
+    until(lambda: (bench.folder / "asked").exists())
+    program, child = pids(bench)
+    [worker] = bench.workers()
+    [left] = temporary(bench).iterdir()
+    supervisor = int(Path(f"/proc/{program}/stat").read_text().rpartition(")")[2].split()[1])
+
+    os.killpg(worker, signal.SIGSTOP)  # it does not tidy up
+    os.kill(supervisor, signal.SIGKILL)
+    os.killpg(worker, signal.SIGKILL)
+    os.kill(child, signal.SIGKILL)  # nobody is left who would
+    assert left.exists()
+    (bench.folder / "hold").unlink()
+    output, _ = process.communicate(timeout=60)
+
+    assert process.returncode == 0, output
+    assert bench.summary()["predictions"]["ok"] == 6
+    until(lambda: not list(temporary(bench).iterdir()))
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 def test_when_all_of_us_is_killed_no_program_is_left(bench: Bench) -> None:
     script = """
 import os, subprocess, sys, time
