@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from benchmark.errors import DiskFull
+from benchmark.programs.folder import named_plainly
 from benchmark.store import is_disk_full
 
 Result = TypeVar("Result")
@@ -31,7 +32,8 @@ def in_words(error: BaseException) -> str:
         raise DiskFull(str(error)) from error
     raised = traceback.format_exception(error) if error.__traceback__ else ()  # one that was returned has no traceback
     words = "".join([*traceback.format_exception_only(error)[-1:], *raised])
-    return words.rstrip().encode("utf-8", "backslashreplace").decode()  # a record can't hold half a surrogate pair
+    words = named_plainly(words.rstrip())
+    return words.encode("utf-8", "backslashreplace").decode()  # a record can't hold half a surrogate pair
 
 
 def is_out_of_memory(error: BaseException) -> bool:
