@@ -43,9 +43,9 @@ def plan(invocation: Invocation, within_sweep: bool = False, on: Store | None = 
 
 def _plan_afresh(invocation: Invocation, within_sweep: bool) -> Plan:
     config = invocation.config
-    parts, problems = build_all(config)
-    table, found = _cases(config, parts)
     scores = "eval" in config.stages
+    parts, problems = build_all(config, matched=scores)
+    table, found = _cases(config, parts)
     fitted = fit(parts, config.metrics, table, config.plugins, scores)
     loaded = {"model": parts.model} | ({f"metrics.{name}": m for name, m in fitted.metrics.items()} if scores else {})
     unloadable, to_bring = weight_problems(invocation, loaded)

@@ -115,6 +115,13 @@ def test_infer_alone_narrows_too_so_that_scoring_later_agrees(leaky: Any) -> Non
     assert list(summary(leaky)["metrics"]) == ["sizes/length"]
 
 
+def test_a_metric_of_another_kind_of_output_is_no_matter_until_it_scores(leaky: Any) -> None:
+    assert "metrics.basic: scores video, but the model makes text" in leaky.refuse("metrics=[basic]").err
+    assert leaky.run("metrics=[basic]", "mode=infer").code == 0
+    assert "scores video" in leaky.refuse("mode=eval", "metrics=[basic]").err
+    assert leaky.run("mode=eval", "metrics=[sizes]").code == 0
+
+
 def test_a_component_that_looks_at_all_cases_can_note_and_refuse(leaky: Any) -> None:
     said = leaky("dry_run=true", "dataset.long=2", "samples=3")
     assert said.code == 0 and "long prompts: c0, c1 (x3)" in said.out
