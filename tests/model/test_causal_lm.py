@@ -345,6 +345,8 @@ def test_review_of_the_cases() -> None:
     assert list(CausalLM().review(cases, 1)) == []
     (problem,) = CausalLM(answer_by="likelihood").review(cases, 1)
     assert "of 1 cases: `b`: it has no field choices" in problem.wrong  # type: ignore[union-attr]
+    (problem,) = CausalLM(choices_field="choice").review(cases, 1)
+    assert problem.where == "model.choices_field" and "choices" in problem.fix  # type: ignore[union-attr]
     bad = [
         Case(id=str(i), fields={"choices": given}) for i, given in enumerate(("AB", [], ["x", "x"], ["x", {}], [" "]))
     ]

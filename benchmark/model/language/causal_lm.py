@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta
 
-from benchmark.errors import Problem, UserError, some
+from benchmark.errors import Problem, UserError, closest, some
 from benchmark.model import Answer, Kind, Request
 from benchmark.model.checkpoints import find, is_hub_id
 from benchmark.model.language import files, generation
@@ -22,6 +22,7 @@ from benchmark.weights import Weights, hub_cache
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+CHOICES = "choices"
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 UNKNOWN_POSITIONS = 2048  # where neither the user nor the checkpoint says, as in lm-evaluation-harness
 logger = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class CausalLM:
     model_kwargs: dict[str, Any] = field(default_factory=dict)
     tokenizer_kwargs: dict[str, Any] = field(default_factory=dict)
     answer_by: Literal["auto", "generation", "likelihood"] = "auto"
-    choices_field: str = "choices"
+    choices_field: str = CHOICES
     choice_delimiter: str | None = None
     chat: bool | Literal["auto"] = "auto"
     system: str = ""
@@ -131,7 +132,9 @@ class CausalLM:
     def review(self, cases: Iterable[Case], samples: int) -> Iterator[Problem | str]:
         """Yield a problem if choices of some cases can't be weighed, and a note if samples would be all the same."""
         bad: list[str] = []
+        seen: set[str] = set()
         for case in cases:
+            seen |= case.fields.keys()
             try:
                 if not self._choices(case) and self.answer_by == "likelihood":
                     bad.append(f"`{case.id}`: it has no field {self.choices_field}")
@@ -140,6 +143,11 @@ class CausalLM:
         if bad:
             fix = "model.choices_field= names the field; model.answer_by=generation leaves choices alone"
             yield Problem("model", f"can't weigh the choices of {len(bad)} cases: {some(bad, 3)}", fix=fix)
+        if self.choices_field not in (CHOICES, *seen):
+            wrong = "is a field that no case has"
+            yield Problem(
+                "model.choices_field", wrong, self.choices_field, some(seen), closest(self.choices_field, seen)
+            )
         if samples > 1 and not self.generation.get("do_sample"):
             yield f"all {samples} samples of a case will be the same: model.generation.do_sample=true makes them differ"
 
