@@ -88,6 +88,7 @@ def test_what_the_dead_left_half_written_is_removed_and_nothing_else(store: Stor
 @pytest.mark.parametrize("name", ["a", "a/b", "物理", "a b", "a.b", "x" * 200, "物" * 66, "a=b,c(d)"])
 def test_safe_names_can_be_written(name: str, tmp_path: Path) -> None:
     Store(tmp_path).write(tmp_path / f"{name}.mp4", b"")
+    assert (tmp_path / f"{name}.mp4").is_file()
 
 
 def test_cases_are_read_one_by_one_in_order(store: Store) -> None:
