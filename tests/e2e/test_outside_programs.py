@@ -230,8 +230,8 @@ time.sleep(600)
     process = start(bench)
     until(lambda: len(pids(bench)) == 2)
     bench.kill_all(process)
-    until(lambda: not any(map(lives, pids(bench))))
-    until(lambda: not list(temporary(bench).iterdir()))
+    assert until(lambda: not any(map(lives, pids(bench))))
+    assert until(lambda: not list(temporary(bench).iterdir()))
 
 
 def test_a_second_interrupt_ends_the_program_at_once(bench: Bench) -> None:
