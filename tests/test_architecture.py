@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "benchmark"
 # From what depends on nothing to what depends on all; a name stands for all modules below it.
 ORDER = [
-    "errors", "names", "records", "media", "clip", "weights", "process", "programs",
+    "errors", "names", "records", "media", "framing", "clip", "weights", "process", "programs",
     "model", "prompts", "dataset", "metrics",
     "build", "journal", "store", "claims", "merge", "ledger", "config",
     "report.statistics", "report.timing",

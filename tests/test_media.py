@@ -21,6 +21,7 @@ from benchmark import clip as clips
 from benchmark import media
 from benchmark.clip import Clip
 from benchmark.dataset.pictures import PICTURES, locate
+from benchmark.framing import crop_resize
 from benchmark.media import Image, Video
 
 
@@ -28,7 +29,7 @@ def pan(frames: int = 12, width: int = 96, height: int = 64) -> np.ndarray:
     """A real photograph that slides by two pixels a frame."""
     path = locate(PICTURES["coffee"])
     assert path is not None
-    picture = media.crop_resize(media.read_image(path), width + 2 * frames, height)
+    picture = crop_resize(media.read_image(path), width + 2 * frames, height)
     return np.stack([picture[:, 2 * t : 2 * t + width] for t in range(frames)])
 
 
@@ -226,11 +227,11 @@ def test_check_image(tmp_path: Path) -> None:
 def test_crop_resize_keeps_the_centre() -> None:
     picture = np.zeros((40, 100, 3), np.uint8)
     picture[:, 30:70] = 200
-    assert (media.crop_resize(picture, 20, 20) == 200).all()
-    assert media.crop_resize(picture, 300, 120).shape == (120, 300, 3)
+    assert (crop_resize(picture, 20, 20) == 200).all()
+    assert crop_resize(picture, 300, 120).shape == (120, 300, 3)
     blocks = np.arange(16, dtype=np.uint8).repeat(3).reshape(4, 4, 3) * 10
     means = blocks.reshape(2, 2, 2, 2, 3).mean(axis=(1, 3))  # what area averaging is
-    assert np.abs(media.crop_resize(blocks, 2, 2) - means).max() <= 0.5
+    assert np.abs(crop_resize(blocks, 2, 2) - means).max() <= 0.5
 
 
 def test_file_digest(tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ def _has(item: Item, need: str) -> bool:
 
 def input_picture(item: Item, frame: np.ndarray) -> np.ndarray:
     """Return the case's input picture, cropped and resized to a frame (H, W, 3) as image-to-video models do."""
-    from benchmark.media import crop_resize
+    from benchmark.framing import crop_resize
 
     return crop_resize(item.input("image").at([0])[0], frame.shape[1], frame.shape[0])
 

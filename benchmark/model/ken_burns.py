@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from msgspec import Meta
 
 from benchmark.errors import Problem, closest
-from benchmark.media import Video, centre_crop, crop_resize
+from benchmark.framing import centre_crop, crop_resize
+from benchmark.media import Video
 from benchmark.model import Kind, Request
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmark import media
+from benchmark.framing import crop_resize
 
 WIDTH, HEIGHT, FRAMES = 320, 192, 16
 
@@ -23,7 +24,7 @@ def film(name: str) -> np.ndarray:
 
 def cut(root: Path, n: int) -> None:
     """Write `n` segments below `root`/originals, and the same compressed hard below `root`/clips."""
-    bunny = np.stack([media.crop_resize(frame, 640, 360) for frame in film("bigbuckbunny.mp4")])
+    bunny = np.stack([crop_resize(frame, 640, 360) for frame in film("bigbuckbunny.mp4")])
     films = [(film("bikes.mp4"), (40,), (0, 160, 320)), (bunny, (0, 168), (0, 320))]
     windows = [
         frames[first : first + FRAMES, top : top + HEIGHT, left : left + WIDTH]
@@ -45,7 +46,7 @@ def long_film(path: Path, minutes: float) -> int:
     """Write a film of 640x360 at 25 frames a second that repeats ten real seconds; return its number of frames."""
     import av
 
-    ten = np.stack([media.crop_resize(frame, 640, 360) for frame in film("bikes.mp4")])
+    ten = np.stack([crop_resize(frame, 640, 360) for frame in film("bikes.mp4")])
     once = path.with_name("ten_seconds.mp4")
     media.write_video(once, media.Video(ten, 25), crf=28)
     times = round(minutes * 6)

@@ -14,6 +14,7 @@ import skimage.metrics
 from benchmark import clip, media
 from benchmark.clip import Clip
 from benchmark.dataset.pictures import PICTURES, Pictures, locate
+from benchmark.framing import crop_resize
 from benchmark.metrics import Item, Measured, Metric, basic, camera_motion
 from benchmark.metrics.basic import NAMES, Basic
 from benchmark.metrics.camera_motion import CameraMotion
@@ -25,7 +26,7 @@ from benchmark.records import Case, Prediction
 def photograph(name: str, width: int, height: int) -> np.ndarray:
     path = locate(PICTURES[name])
     assert path is not None
-    return media.crop_resize(media.read_image(path), width, height)
+    return crop_resize(media.read_image(path), width, height)
 
 
 def item(tmp_path: Path, frames: np.ndarray, picture: np.ndarray | None = None, **fields: Any) -> Item:

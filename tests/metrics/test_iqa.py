@@ -16,6 +16,7 @@ from benchmark import clip as clips
 from benchmark import media
 from benchmark.clip import Clip
 from benchmark.dataset.pictures import PICTURES, locate
+from benchmark.framing import crop_resize
 from benchmark.metrics import Item, Measured, Metric, iqa_catalogue, iqa_loading, iqa_scoring, iqa_weights
 from benchmark.metrics.iqa import Iqa
 from benchmark.model import Checked, Identified, Weighted
@@ -38,7 +39,7 @@ def frames_of(name: str, width: int, height: int, length: int) -> np.ndarray:
     """A window that moves over a photograph by two pixels a frame: (T, H, W, 3) uint8."""
     path = locate(PICTURES[name])
     assert path is not None
-    wide = media.crop_resize(media.read_image(path), width + 2 * length, height)
+    wide = crop_resize(media.read_image(path), width + 2 * length, height)
     return np.stack([wide[:, 2 * t : 2 * t + width] for t in range(length)])
 
 

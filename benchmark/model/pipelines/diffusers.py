@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from msgspec import Meta
 
 from benchmark.errors import Problem, UserError
-from benchmark.media import Image, Video, crop_resize
+from benchmark.framing import crop_resize
+from benchmark.media import Image, Video
 from benchmark.model import Kind, Request, checkpoints
 from benchmark.model.checkpoints import Checkpoint
 from benchmark.model.pipelines import checks, signatures
